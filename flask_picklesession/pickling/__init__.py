@@ -1,0 +1,10 @@
+"""Values to bytes and back. Knows no Flask and no Redis."""
+
+from __future__ import annotations
+
+from .allowlist import AllowList
+from .limits import Limits
+from .records import KeptFields
+from .serializer import PickleSerializer, Stored
+
+__all__ = ["AllowList", "KeptFields", "Limits", "PickleSerializer", "Stored"]

@@ -1,0 +1,54 @@
+"""The names that stand in segments, and the tokens that make the C pickler write them.
+
+The pickler writes a callable as module and name. What it is given here is never the class or function that
+restores a value, but a token that can do nothing: names are turned into restorers only when they are read, by
+the table of the allow-list that reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+#: What stands before each name in a segment: this module, where the pickler looks for the token that it writes.
+MARKER = __name__
+
+#: What a name may look like: ``module:QualName``, or one that the application gives.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:<>-]{0,199}\Z")
+
+#: Ends the name of the restorer that fills a record in, beside the one that makes it.
+STATE_SUFFIX = "#state"
+
+# The pickler reads a dot in a name as attribute access.
+_DOT, _DOT_WRITTEN = ".", "/"
+
+
+class Token:
+    """Stands for a name while it is written. There is one for each name, process-wide."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, written: str) -> None:
+        self.written = written
+
+    def __call__(self, *args: Any) -> NoReturn:
+        # Only there since the pickler wants a callable.
+        raise TypeError("a token restores nothing")
+
+
+def token_for(name: str) -> Token:
+    """Return the token that makes the pickler write a name."""
+    written = name.replace(_DOT, _DOT_WRITTEN)
+    # Not by setattr, which interns the name: a user's equal string would then be the same object, and the pickler
+    # would refer to it instead of writing the name.
+    return globals().setdefault(written, Token(written))  # type: ignore[no-any-return]  # only tokens have such names
+
+
+def written_name(name: str) -> bytes:
+    """Return a name as it stands in a segment."""
+    return name.replace(_DOT, _DOT_WRITTEN).encode("ascii")
+
+
+def read_name(written: bytes) -> str:
+    """Return the name that stands in a segment, for messages: unreadable characters are replaced."""
+    return written[:200].decode("ascii", "replace").replace(_DOT_WRITTEN, _DOT).removesuffix(STATE_SUFFIX)

@@ -1,0 +1,112 @@
+"""Write values: exact built-in types by the C pickler, all others by the allow-list's reducers, or refuse."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, NoReturn
+
+from .allowlist import LAZY_STRINGS, Allowed, Reduction, text_reduction, type_name, with_kept
+from .frames import without_frames
+from .names import Token
+from .records import KeptFields
+from .restorers import Refused
+
+
+class RefusedValue(Exception):
+    """Carries the object that cannot be stored to whoever finds its path.
+
+    :param value: the object.
+    :param reason: why, or ``None`` if its type is not allowed.
+    """
+
+    def __init__(self, value: object, reason: str | None = None) -> None:
+        self.value = value
+        self.reason = reason
+
+
+class ValuePickler(pickle.Pickler):
+    """A pickler for one value at a time; used again and again.
+
+    :param allowed: class -> how it is stored.
+    :param conversions: class -> what makes a str of its instances.
+    """
+
+    def __init__(self, allowed: dict[type, Allowed], conversions: dict[type, Callable[[Any], Any]]) -> None:
+        self._file = io.BytesIO()
+        super().__init__(self._file, protocol=5, buffer_callback=_refuse_buffer)
+        # Apart, so that the common case looks up one thing.
+        self._reduce = {cls: found.reduce for cls, found in allowed.items() if not found.is_risky}
+        self._reduce[Token] = _WRITTEN
+        self._allowed = allowed
+        self._conversions = conversions
+        self._kept: KeptFields | None = None
+        #: Whether the last value held one whose restoring can only be judged by a try.
+        self.is_risky = False
+
+    def reducer_override(self, value: Any) -> Reduction:
+        """Return what to write for a value that is not of an exact built-in type. Called by the C pickler."""
+        reduce = self._reduce.get(type(value))
+        if reduce is None or self._kept:
+            return self._reduce_other(value)
+        try:
+            return reduce(value)
+        except Refused as error:
+            raise RefusedValue(value, str(error)) from None
+
+    def _reduce_other(self, value: Any) -> Reduction:
+        cls = type(value)
+        if cls is Token:
+            return value.written
+        allowed = self._allowed.get(cls)
+        if allowed is not None:
+            try:
+                reduction = allowed.reduce(value)
+            except Refused as error:
+                raise RefusedValue(value, str(error)) from None
+            self.is_risky = self.is_risky or allowed.is_risky
+            return with_kept(reduction, self._kept, value) if self._kept and allowed.has_names else reduction
+        convert = self._conversions.get(cls)
+        if convert is None and type_name(cls) in LAZY_STRINGS:
+            convert = str
+        if convert is None:
+            raise RefusedValue(value)
+        return text_reduction(str.__str__(convert(value)))
+
+    def dump_value(self, value: object, kept: KeptFields | None) -> bytes:
+        """Return the pickle of a value, without frames.
+
+        :param kept: fields to write back that this worker does not know.
+        :raises RefusedValue: if something in it cannot be stored.
+        """
+        self._kept = kept
+        self.is_risky = False
+        self._file.seek(0)
+        self._file.truncate()
+        self.clear_memo()
+        try:
+            self.dump(value)
+            return without_frames(self._file.getvalue())
+        finally:
+            self._kept = None
+            self.clear_memo()
+
+
+_WRITTEN = attrgetter("written")
+
+
+def _refuse_buffer(buffer: pickle.PickleBuffer) -> NoReturn:
+    # Would be written as bytes, and come back as bytes.
+    raise RefusedValue(buffer)
+
+
+def dump_scalars(mapping: dict[str, Any]) -> bytes:
+    """Return the pickle of a dict of str keys, scalars and bytes: without memo and frames."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 5)
+    # No memo: then no reference can be made, and the container's verifier need not follow any.
+    pickler.fast = True
+    pickler.dump(mapping)
+    return without_frames(file.getvalue())

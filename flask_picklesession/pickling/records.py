@@ -1,0 +1,458 @@
+"""Application classes: what is stored of an instance, and how it is restored.
+
+A record is stored as the names of its fields and their values. It is restored by ``object.__new__`` and by
+setting these fields: no ``__init__``, no ``__post_init__``, no ``__setattr__``, no property of the class runs,
+and no attribute is set that the class does not declare. Names travel with the values, so that a class may gain
+and lose fields: a new field gets its default, and what an older worker does not know it keeps and writes back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from functools import cached_property
+from types import MemberDescriptorType
+from typing import Any, NamedTuple, cast
+
+from ..exceptions import PayloadError, RegistrationError
+from .restorers import Refused
+
+_ABSENT: Any = object()
+
+#: Reduced: the arguments of the restorer, or arguments of the maker and the state.
+Reduced = tuple[tuple[Any, ...], Any]
+
+
+class KeptFields:
+    """Fields that a newer version of a class has stored and this one does not know, beside their instances.
+
+    Lives as long as the request that loaded them: the instances are held, so that their identities stay theirs.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self) -> None:
+        self._fields: dict[int, tuple[object, dict[str, Any]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._fields)
+
+    def keep(self, instance: object, fields: dict[str, Any]) -> None:
+        """Keep fields beside an instance."""
+        self._fields[id(instance)] = (instance, fields)
+
+    def of(self, instance: object) -> dict[str, Any]:
+        """Return the fields that are kept beside an instance."""
+        found = self._fields.get(id(instance))
+        return {} if found is None else found[1]
+
+
+#: Where the value that is being restored keeps fields; ``None`` where nobody asks for them again.
+kept_fields: ContextVar[KeptFields | None] = ContextVar("kept_fields", default=None)
+
+
+class Shape(NamedTuple):
+    """How one class is stored: flat, or made first and filled in."""
+
+    #: The instance -> the arguments that restore it at once. ``None`` if it is made first and filled in.
+    flat: Callable[[Any], tuple[Any, ...]] | None
+    #: The arguments -> the instance (flat), or an empty one.
+    make: Callable[..., Any]
+    #: The instance -> the state that fills an empty one in.
+    state: Callable[[Any], Any] | None = None
+    #: Fills an empty instance in.
+    fill: Callable[[Any, Any], None] | None = None
+    #: Whether a value can never change in place.
+    is_immutable: bool = False
+    #: Whether restoring may run code of the application, or fail for reasons that only a try can show.
+    is_risky: bool = False
+    #: Whether the arguments begin with the field names, to which kept fields can be added.
+    has_names: bool = False
+
+
+def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
+    """Return how instances of a class are stored.
+
+    :param cls: the class.
+    :param fields: its attributes, for a class that does not declare them otherwise.
+    :raises RegistrationError: if it cannot be restored, with what would help.
+    """
+    if not isinstance(cls, type):
+        raise RegistrationError(f"{cls!r} is not a class")
+    if inspect.isabstract(cls):
+        raise RegistrationError(f"{_name(cls)} is abstract: it has no instances")
+    if issubclass(cls, type):
+        raise RegistrationError(f"{_name(cls)} makes classes, which cannot be stored")
+    if any("__del__" in vars(base) for base in cls.__mro__):
+        raise RegistrationError(
+            f"{_name(cls)} has __del__, which would run for every session that is read; register it with reduce= and "
+            "restore="
+        )
+    if issubclass(cls, enum.Flag):
+        return _flag_shape(cls)
+    if issubclass(cls, enum.Enum):
+        return _enum_shape(cls)
+    if fields is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return _named_tuple_shape(cls)
+    if hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields"):
+        return _pydantic_shape(cls)
+    for builtin in (dict, list, str):
+        if issubclass(cls, builtin):
+            return _subclass_shape(cls, builtin, fields)
+    return _record_shape(cls, fields)
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+# -- enumerations
+
+
+def _enum_shape(cls: type[enum.Enum]) -> Shape:
+    """By name: a member's value may change between versions, and an unknown value may make a new member."""
+    members = dict(cls.__members__)
+
+    def flat(member: enum.Enum) -> tuple[Any, ...]:
+        return (member.name,)
+
+    def make(name: str) -> enum.Enum:
+        if type(name) is not str or name not in members:
+            raise PayloadError(f"{_name(cls)} has no such member", type_name=f"{cls.__module__}:{cls.__qualname__}")
+        return members[name]
+
+    return Shape(flat, make, is_immutable=True)
+
+
+def _flag_shape(cls: type[enum.Flag]) -> Shape:
+    """By value within the members' bits: each other value makes a pseudo-member that is kept for ever."""
+    mask = 0
+    for member in cls.__members__.values():
+        mask |= member.value
+
+    def flat(flags: enum.Flag) -> tuple[Any, ...]:
+        if flags.value & ~mask:
+            raise Refused("has bits that no member has")
+        return (flags.value,)
+
+    def make(value: int) -> enum.Flag:
+        if type(value) is not int or value & ~mask or value < 0:
+            raise PayloadError(f"{_name(cls)} has no such bits", type_name=f"{cls.__module__}:{cls.__qualname__}")
+        return cls(value)
+
+    return Shape(flat, make, is_immutable=True)
+
+
+# -- named tuples
+
+
+def _named_tuple_shape(cls: Any) -> Shape:
+    names: tuple[str, ...] = tuple(cls._fields)
+    defaults: dict[str, Any] = dict(cls._field_defaults)
+
+    def flat(value: Any) -> tuple[Any, ...]:
+        if getattr(value, "__dict__", None):
+            raise Refused("has attributes of its own")
+        return (names, *value)
+
+    def make(stored: tuple[str, ...], *values: Any) -> Any:
+        if stored == names and len(values) == len(names):
+            return tuple.__new__(cls, values)
+        found, unknown = _by_name(stored, values, names)
+        instance = tuple.__new__(cls, [_or_default(cls, found, name, defaults) for name in names])
+        _keep(instance, unknown)
+        return instance
+
+    return Shape(flat, make, has_names=True)
+
+
+def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
+    value = found.get(name, defaults.get(name, _ABSENT))
+    if value is _ABSENT:
+        raise _missing(cls, name)
+    return value
+
+
+# -- classes with fields: dataclasses, attrs, plain classes with declared fields
+
+
+class _Fields(NamedTuple):
+    names: tuple[str, ...]
+    #: Field -> what makes its default, for those that have one.
+    defaults: dict[str, Callable[[], Any]]
+    is_frozen: bool
+
+
+def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
+    declared = _declared(cls, fields)
+    if cls.__new__ is not object.__new__:
+        raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
+    reader = _Reader(cls, declared)
+    # A record whose __hash__ looks at its fields may be asked for it before they are there, in a cycle.
+    is_risky = cls.__hash__ not in (None, object.__hash__)
+
+    def make_flat(stored: tuple[str, ...], *values: Any) -> Any:
+        instance: Any = object.__new__(cls)
+        reader.write(instance, stored, values)
+        return instance
+
+    def make() -> Any:
+        return object.__new__(cls)
+
+    def fill(instance: Any, state: tuple[Any, ...]) -> None:
+        if type(instance) is not cls or type(state) is not tuple or not state:
+            raise PayloadError("a state of another class")
+        reader.write(instance, state[0], state[1:])
+
+    if declared.is_frozen:
+        return Shape(reader.read, make_flat, is_risky=False, has_names=True)
+    return Shape(None, make, reader.read, fill, is_risky=is_risky, has_names=True)
+
+
+def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
+    if fields is not None:
+        return _Fields(_checked(cls, fields), {}, False)
+    if dataclasses.is_dataclass(cls):
+        found: Any = dataclasses.fields(cls)
+        defaults: dict[str, Callable[[], Any]] = {}
+        for field in found:
+            if field.default is not dataclasses.MISSING:
+                defaults[field.name] = _constant(field.default)
+            elif field.default_factory is not dataclasses.MISSING:
+                defaults[field.name] = field.default_factory
+        parameters: Any = vars(cls)["__dataclass_params__"]
+        return _Fields(_checked(cast(type, cls), [field.name for field in found]), defaults, parameters.frozen)
+    if hasattr(cls, "__attrs_attrs__"):
+        return _attrs_fields(cls)
+    raise RegistrationError(
+        f"{_name(cls)} does not declare its fields; name them: allow({cls.__qualname__}, fields=(...))"
+    )
+
+
+def _attrs_fields(cls: Any) -> _Fields:
+    defaults: dict[str, Callable[[], Any]] = {}
+    for attribute in cls.__attrs_attrs__:
+        default = attribute.default
+        if type(default).__name__ == "_Nothing":
+            continue
+        factory = getattr(default, "factory", None)
+        if factory is None:
+            defaults[attribute.name] = _constant(default)
+        elif not default.takes_self:
+            defaults[attribute.name] = factory
+    return _Fields(_checked(cls, [attribute.name for attribute in cls.__attrs_attrs__]), defaults, False)
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def _checked(cls: type, fields: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(fields)
+    for name in names:
+        if not name.isidentifier() or (name.startswith("__") and name.endswith("__")):
+            raise RegistrationError(f"{_name(cls)}: {name!r} cannot be a field")
+        found = inspect.getattr_static(cls, name, None)
+        if hasattr(type(found), "__set__") and not isinstance(found, MemberDescriptorType):
+            raise RegistrationError(f"{_name(cls)}: {name!r} is a property, not a field")
+    if len(set(names)) != len(names):
+        raise RegistrationError(f"{_name(cls)}: a field is named twice")
+    return names
+
+
+class _Reader:
+    """Reads the fields of instances of one class, and writes them."""
+
+    def __init__(self, cls: type, declared: _Fields) -> None:
+        self._cls = cls
+        self._names = names = declared.names
+        self._known = frozenset(names)
+        self._defaults = declared.defaults
+        # Slots are set by their descriptors: what the class itself does on assignment must not run.
+        self._slots = {
+            name: found
+            for name in names
+            if isinstance(found := inspect.getattr_static(cls, name, None), MemberDescriptorType)
+        }
+        self._is_plain = not self._slots
+        self._ignored = {
+            name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, cached_property)
+        }
+        self._all_slots = self._slot_names()
+
+    def _slot_names(self) -> dict[str, MemberDescriptorType]:
+        return {
+            name: member
+            for base in self._cls.__mro__
+            for name, member in vars(base).items()
+            if isinstance(member, MemberDescriptorType)
+        }
+
+    def read(self, instance: Any) -> tuple[Any, ...]:
+        """Return the names of the fields that are set, and their values.
+
+        :raises Refused: if the instance has attributes that the class does not declare.
+        """
+        if self._is_plain:
+            attributes = instance.__dict__
+            # The common case: just the declared fields are there, in whatever order.
+            if attributes.keys() == self._known:
+                return (self._names, *map(attributes.__getitem__, self._names))
+        else:
+            attributes = getattr(instance, "__dict__", {})
+        found = self._found(instance, attributes)
+        names = self._names if len(found) == len(self._names) else tuple(found)
+        return (names, *found.values())
+
+    def _found(self, instance: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+        for name in attributes:
+            if name not in self._known and name not in self._ignored:
+                raise Refused(f"has the attribute {name!r}, which its class does not declare as a field")
+        for name, slot in self._all_slots.items():
+            if name not in self._known and _slot_value(slot, instance) is not _ABSENT:
+                raise Refused(f"has the slot {name!r}, which its class does not declare as a field")
+        found = {}
+        for name in self._names:
+            slot_of = self._slots.get(name)
+            value = attributes.get(name, _ABSENT) if slot_of is None else _slot_value(slot_of, instance)
+            if value is not _ABSENT:
+                found[name] = value
+        return found
+
+    def write(self, instance: Any, stored: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        """Set the stored fields, and defaults for those that were not stored."""
+        if stored == self._names and len(values) == len(self._names):
+            if self._is_plain:
+                instance.__dict__.update(zip(stored, values, strict=True))
+                return
+            found = dict(zip(stored, values, strict=True))
+        else:
+            found, unknown = _by_name(stored, values, self._names)
+            for name in self._names:
+                if name not in found and name in self._defaults:
+                    found[name] = self._defaults[name]()
+            _keep(instance, unknown)
+        for name, value in found.items():
+            slot = self._slots.get(name)
+            if slot is None:
+                instance.__dict__[name] = value
+            else:
+                slot.__set__(instance, value)
+
+
+def _slot_value(slot: MemberDescriptorType, instance: Any) -> Any:
+    try:
+        return slot.__get__(instance)
+    except AttributeError:
+        return _ABSENT
+
+
+def _by_name(
+    stored: tuple[str, ...], values: tuple[Any, ...], known: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort stored fields into known and unknown ones."""
+    if type(stored) is not tuple or len(stored) != len(values) or not all(type(name) is str for name in stored):
+        raise PayloadError("a record without the names of its fields")
+    found: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in zip(stored, values, strict=True):
+        (found if name in known else unknown)[name] = value
+    return found, unknown
+
+
+def _keep(instance: object, unknown: dict[str, Any]) -> None:
+    kept = kept_fields.get()
+    if unknown and kept is not None:
+        kept.keep(instance, unknown)
+
+
+def _missing(cls: type, field: str) -> PayloadError:
+    return PayloadError(
+        f"a stored {_name(cls)} has no field {field!r}, and there is no default for it",
+        type_name=f"{cls.__module__}:{cls.__qualname__}",
+    )
+
+
+# -- pydantic
+
+
+def _pydantic_shape(cls: Any) -> Shape:
+    """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
+    names = tuple(cls.model_fields)
+
+    def state(model: Any) -> Any:
+        if model.__pydantic_extra__:
+            raise Refused("has extra fields")
+        if model.__pydantic_private__:
+            raise Refused("has private attributes")
+        values = {name: value for name, value in model.__dict__.items() if name in names}
+        return values, sorted(model.__pydantic_fields_set__)
+
+    def make() -> Any:
+        return cls.__new__(cls)
+
+    def fill(model: Any, stored: tuple[dict[str, Any], list[str]]) -> None:
+        if type(model) is not cls or type(stored) is not tuple or len(stored) != 2:
+            raise PayloadError("a state of another class")
+        values, fields_set = stored
+        if type(values) is not dict or type(fields_set) is not list:
+            raise PayloadError("a state of another class")
+        found = {name: value for name, value in values.items() if name in names}
+        for name, field in cls.model_fields.items():
+            if name not in found and not field.is_required():
+                found[name] = field.get_default(call_default_factory=True)
+        _keep(model, {name: value for name, value in values.items() if name not in names})
+        object.__setattr__(model, "__dict__", found)
+        object.__setattr__(model, "__pydantic_fields_set__", {name for name in fields_set if name in names})
+        object.__setattr__(model, "__pydantic_extra__", None)
+        object.__setattr__(model, "__pydantic_private__", None)
+
+    return Shape(None, make, state, fill, is_risky=True)
+
+
+# -- subclasses of dict, list and str
+
+
+def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Shape:
+    declared = _Fields(_checked(cls, fields or ()), {}, False)
+    if cls.__new__ is not builtin.__new__:
+        raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
+    reader = _Reader(cls, declared)
+    content: dict[Any, Callable[[Any], Any]] = {
+        dict: lambda value: dict(dict.items(value)),
+        list: lambda value: list(list.__iter__(value)),
+    }
+    if builtin is str:
+
+        def flat(value: Any) -> tuple[Any, ...]:
+            return (str.__str__(value), reader.read(value))
+
+        def make_text(text: str, state: tuple[Any, ...]) -> Any:
+            if type(text) is not str or type(state) is not tuple or not state:
+                raise PayloadError("a state of another class")
+            instance = str.__new__(cls, text)
+            reader.write(instance, state[0], state[1:])
+            return instance
+
+        return Shape(flat, make_text, is_risky=True)
+
+    def make() -> Any:
+        return builtin.__new__(cls)
+
+    def state(value: Any) -> Any:
+        return content[builtin](value), reader.read(value)
+
+    def fill(value: Any, stored: tuple[Any, tuple[Any, ...]]) -> None:
+        if type(value) is not cls or type(stored) is not tuple or len(stored) != 2:
+            raise PayloadError("a state of another class")
+        items, attributes = stored
+        if type(items) is not builtin or type(attributes) is not tuple or not attributes:
+            raise PayloadError("a state of another class")
+        # The builtin's own methods: an override of the class's must not run.
+        builtin.update(value, items) if builtin is dict else builtin.extend(value, items)
+        reader.write(value, attributes[0], attributes[1:])
+
+    return Shape(None, make, state, fill, is_risky=True)

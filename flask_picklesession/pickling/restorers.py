@@ -1,0 +1,407 @@
+"""Restorers of the default types: each checks its arguments and builds one type of value.
+
+A :class:`Restorer` is what the unpickler gets for a name. It is no class and no function: it has no attributes,
+cannot be changed or subclassed by what a pickle says, and calls nothing but its own checked code.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+#: Digits and exponent of a Decimal: ``format(Decimal("1e999999999"), "f")`` is a text of a gigabyte.
+MAX_DECIMAL_TEXT = 1024
+MAX_DECIMAL_EXPONENT = 9999
+
+# A short text of digits has neither a large exponent nor a NaN to look for.
+_PLAIN_DECIMAL = 64
+
+#: Bits of a Fraction's parts: the constructor's gcd is quadratic in them.
+MAX_FRACTION_BITS = 4096
+
+#: Bits of a range's bounds: what a C ``ssize_t`` holds, beyond which ``len`` fails.
+MAX_RANGE_BITS = 62
+
+#: Characters of a path.
+MAX_PATH = 4096
+
+#: An IANA time zone key. Checked before ``zoneinfo`` looks at the file system.
+ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}\Z")
+
+#: What a ``defaultdict`` may make of a missing key. A factory of the application's would run later, on any key.
+FACTORIES: dict[str, Callable[[], Any]] = {
+    factory.__name__: factory for factory in (list, dict, set, int, str, float, bool, tuple)
+}
+_FACTORY_NAMES = {factory: name for name, factory in FACTORIES.items()}
+
+
+class Refused(Exception):
+    """Raised at write by a reducer: the value's content cannot be stored."""
+
+
+class Restorer:
+    """Builds one type of value. Made by :func:`sealed` only."""
+
+    __slots__ = ()
+
+
+def sealed(build: Callable[..., Any]) -> Restorer:
+    """Return a restorer that calls *build* and can do nothing else.
+
+    :param build: takes the stored arguments, checks them, and returns the value.
+    """
+    # One class for each, so that the call goes straight to the function.
+    return type("Restorer", (Restorer,), {"__slots__": (), "__call__": staticmethod(build)})()  # type: ignore[no-any-return]
+
+
+class Default(NamedTuple):
+    """How a default type is stored."""
+
+    cls: type
+    #: The value -> the restorer's arguments.
+    reduce: Callable[[Any], tuple[Any, ...]]
+    #: The arguments -> the value.
+    restore: Callable[..., Any]
+    #: Whether a value can never change in place.
+    is_immutable: bool = True
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise _unwritten()
+
+
+def _of(kind: type, *values: object) -> None:
+    # Exact types: a subclass could bring code of its own.
+    for value in values:
+        if type(value) is not kind:
+            raise _unwritten()
+
+
+def _unwritten() -> ValueError:
+    return ValueError("arguments that we do not write")
+
+
+# -- numbers
+
+
+def _reduce_complex(value: complex) -> tuple[Any, ...]:
+    return value.real, value.imag
+
+
+def _restore_complex(real: float, imag: float) -> complex:
+    _of(float, real, imag)
+    return complex(real, imag)
+
+
+def _check_decimal(value: Decimal) -> None:
+    if value.is_snan():
+        # Every later comparison raises.
+        raise Refused("is a signalling NaN")
+    if value.is_finite() and value and abs(value.adjusted()) > MAX_DECIMAL_EXPONENT:
+        raise Refused(f"has an exponent beyond {MAX_DECIMAL_EXPONENT}")
+
+
+def _reduce_decimal(value: Decimal) -> tuple[Any, ...]:
+    text = str(value)
+    if len(text) > _PLAIN_DECIMAL or not text[-1:].isdigit() or "E" in text:
+        if len(text) > MAX_DECIMAL_TEXT:
+            raise Refused(f"has more than {MAX_DECIMAL_TEXT} characters")
+        _check_decimal(value)
+    return (text,)
+
+
+def _restore_decimal(text: str) -> Decimal:
+    if type(text) is not str or len(text) > MAX_DECIMAL_TEXT:
+        raise _unwritten()
+    value = Decimal(text)
+    if len(text) > _PLAIN_DECIMAL or not text[-1:].isdigit() or "E" in text:
+        _check_decimal(value)
+    return value
+
+
+def _reduce_fraction(value: Fraction) -> tuple[Any, ...]:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_FRACTION_BITS:
+        raise Refused(f"has more than {MAX_FRACTION_BITS} bits")
+    return value.numerator, value.denominator
+
+
+def _restore_fraction(numerator: int, denominator: int) -> Fraction:
+    # Never from text: Fraction("1e200000000") hangs.
+    _of(int, numerator, denominator)
+    _require(max(numerator.bit_length(), denominator.bit_length()) <= MAX_FRACTION_BITS)
+    return Fraction(numerator, denominator)
+
+
+def _reduce_range(value: range) -> tuple[Any, ...]:
+    if max(part.bit_length() for part in (value.start, value.stop, value.step)) > MAX_RANGE_BITS:
+        raise Refused(f"has bounds of more than {MAX_RANGE_BITS} bits")
+    return value.start, value.stop, value.step
+
+
+def _restore_range(start: int, stop: int, step: int) -> range:
+    _of(int, start, stop, step)
+    _require(max(part.bit_length() for part in (start, stop, step)) <= MAX_RANGE_BITS)
+    return range(start, stop, step)
+
+
+# -- dates and times
+
+# CPython's own pickled form: the fold is the first bit of the month, the microsecond has three bytes.
+_DATETIME = struct.Struct(">H5BBH")
+
+
+def _check_zone(zone: tzinfo | None) -> None:
+    if zone is not None and type(zone) not in (timezone, ZoneInfo):
+        raise Refused(f"has a time zone of the type {type(zone).__qualname__}; use datetime.timezone or zoneinfo")
+
+
+def _reduce_datetime(value: datetime) -> tuple[Any, ...]:
+    zone = value.tzinfo
+    _check_zone(zone)
+    state = value.__reduce_ex__(4)[1][0]  # ten bytes; the fold is in the first bit of the third
+    return (state,) if zone is None else (state, zone)
+
+
+def _restore_datetime(state: bytes, zone: tzinfo | None = None) -> datetime:
+    if type(state) is not bytes or len(state) != _DATETIME.size:
+        raise _unwritten()
+    _check_zone_read(zone)
+    # From the numbers, which are all checked: datetime(state) looks at the month only and takes day 255.
+    year, month, day, hour, minute, second, high, low = _DATETIME.unpack(state)
+    return datetime(year, month & 127, day, hour, minute, second, high << 16 | low, zone, fold=month >> 7)
+
+
+def _check_zone_read(zone: object) -> None:
+    if zone is not None and type(zone) not in (timezone, ZoneInfo):
+        raise _unwritten()
+
+
+def _reduce_date(value: date) -> tuple[Any, ...]:
+    return (value.toordinal(),)
+
+
+def _restore_date(ordinal: int) -> date:
+    _of(int, ordinal)
+    return date.fromordinal(ordinal)
+
+
+def _reduce_time(value: time) -> tuple[Any, ...]:
+    zone = value.tzinfo
+    _check_zone(zone)
+    parts = (value.hour, value.minute, value.second, value.microsecond, value.fold)
+    return parts if zone is None else (*parts, zone)
+
+
+def _restore_time(hour: int, minute: int, second: int, microsecond: int, fold: int, zone: tzinfo | None = None) -> time:
+    _of(int, hour, minute, second, microsecond, fold)
+    _check_zone_read(zone)
+    return time(hour, minute, second, microsecond, zone, fold=fold)
+
+
+def _reduce_timedelta(value: timedelta) -> tuple[Any, ...]:
+    return value.days, value.seconds, value.microseconds
+
+
+def _restore_timedelta(days: int, seconds: int, microseconds: int) -> timedelta:
+    _of(int, days, seconds, microseconds)
+    return timedelta(days, seconds, microseconds)
+
+
+def _reduce_timezone(value: timezone) -> tuple[Any, ...]:
+    arguments = value.__getinitargs__()  # type: ignore[attr-defined]  # offset, and the name if one was given
+    if len(arguments) > 1 and len(arguments[1]) > MAX_DECIMAL_TEXT:
+        raise Refused("has a very long name")
+    return arguments  # type: ignore[no-any-return]
+
+
+def _restore_timezone(offset: timedelta, name: str | None = None) -> timezone:
+    _of(timedelta, offset)
+    if name is None:
+        return timezone(offset) if offset else UTC
+    _of(str, name)
+    return timezone(offset, name)
+
+
+def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
+    if not ZONE_KEY.match(value.key or ""):
+        raise Refused("has no IANA key")
+    return (value.key,)
+
+
+def _restore_zone(key: str) -> ZoneInfo:
+    # ZoneInfo pickles itself as getattr(ZoneInfo, "_unpickle"): to allow that is to allow everything.
+    _of(str, key)
+    _require(ZONE_KEY.match(key) is not None)
+    return ZoneInfo(key)
+
+
+# -- identifiers, addresses, paths, text
+
+
+def _reduce_uuid(value: UUID) -> tuple[Any, ...]:
+    return (value.bytes,)
+
+
+def _restore_uuid(packed: bytes) -> UUID:
+    _of(bytes, packed)
+    return UUID(bytes=packed)
+
+
+def _address(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
+    def reduce(value: Any) -> tuple[Any, ...]:
+        return (str(value),)
+
+    def restore(text: str) -> Any:
+        _of(str, text)
+        _require(len(text) <= 128)
+        return cls(text)
+
+    return reduce, restore
+
+
+def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
+    def reduce(value: PurePath) -> tuple[Any, ...]:
+        text = str(value)
+        if len(text) > MAX_PATH:
+            raise Refused(f"has more than {MAX_PATH} characters")
+        return (text,)
+
+    def restore(text: str) -> PurePath:
+        _of(str, text)
+        _require(len(text) <= MAX_PATH)
+        return cls(text)
+
+    return reduce, restore
+
+
+def _reduce_markup(value: Markup) -> tuple[Any, ...]:
+    return (str.__str__(value),)
+
+
+def _restore_markup(text: str) -> Markup:
+    _of(str, text)
+    return Markup(text)  # noqa: S704 - it was a Markup when it was stored
+
+
+def restore_text(text: str) -> str:
+    """Restore a str that was something else when it was stored."""
+    _of(str, text)
+    return text
+
+
+DEFAULTS = (
+    Default(complex, _reduce_complex, _restore_complex),
+    Default(range, _reduce_range, _restore_range),
+    Default(Decimal, _reduce_decimal, _restore_decimal),
+    Default(Fraction, _reduce_fraction, _restore_fraction),
+    Default(datetime, _reduce_datetime, _restore_datetime),
+    Default(date, _reduce_date, _restore_date),
+    Default(time, _reduce_time, _restore_time),
+    Default(timedelta, _reduce_timedelta, _restore_timedelta),
+    Default(timezone, _reduce_timezone, _restore_timezone),
+    Default(ZoneInfo, _reduce_zone, _restore_zone),
+    Default(UUID, _reduce_uuid, _restore_uuid),
+    *(
+        Default(cls, *_address(cls))
+        for cls in (IPv4Address, IPv4Network, IPv4Interface, IPv6Address, IPv6Network, IPv6Interface)
+    ),
+    *(Default(cls, *_path(cls)) for cls in (PurePosixPath, PureWindowsPath)),
+    Default(Markup, _reduce_markup, _restore_markup),
+)
+
+
+# -- containers that are filled in after they were made, so that they can take part in cycles
+
+
+class DefaultContainer(NamedTuple):
+    """How a default container is stored: made empty, then filled in."""
+
+    cls: type
+    #: The value -> the arguments that make an empty one, and its content.
+    reduce: Callable[[Any], tuple[tuple[Any, ...], Any]]
+    make: Callable[..., Any]
+    fill: Callable[[Any, Any], None]
+
+
+def _mapping(cls: Any) -> DefaultContainer:
+    def reduce(value: Any) -> tuple[tuple[Any, ...], Any]:
+        _refuse_attributes(value)
+        return (), dict(value)
+
+    def make() -> Any:
+        return cls()
+
+    def fill(value: Any, content: dict[Any, Any]) -> None:
+        _of(dict, content)
+        _require(type(value) is cls)
+        dict.update(value, content)
+
+    return DefaultContainer(cls, reduce, make, fill)
+
+
+def _fill_ordered(value: Any, content: dict[Any, Any]) -> None:
+    _of(dict, content)
+    _require(type(value) is OrderedDict)
+    # dict.update would leave the order behind.
+    OrderedDict.update(value, content)
+
+
+def _reduce_defaultdict(value: defaultdict[Any, Any]) -> tuple[tuple[Any, ...], Any]:
+    factory = value.default_factory
+    if factory is None:
+        return (None,), dict(value)
+    name = _FACTORY_NAMES.get(factory) if isinstance(factory, type) else None
+    if name is None:
+        raise Refused(f"has a factory other than {', '.join(FACTORIES)}")
+    return (name,), dict(value)
+
+
+def _make_defaultdict(name: str | None) -> defaultdict[Any, Any]:
+    return defaultdict(None if name is None else FACTORIES[name])
+
+
+def _fill_defaultdict(value: Any, content: dict[Any, Any]) -> None:
+    _of(dict, content)
+    _require(type(value) is defaultdict)
+    dict.update(value, content)
+
+
+def _reduce_deque(value: deque[Any]) -> tuple[tuple[Any, ...], Any]:
+    return (value.maxlen,), list(value)
+
+
+def _make_deque(maxlen: int | None) -> deque[Any]:
+    _require(maxlen is None or type(maxlen) is int)
+    return deque(maxlen=maxlen)
+
+
+def _fill_deque(value: Any, content: list[Any]) -> None:
+    _of(list, content)
+    _require(type(value) is deque)
+    value.extend(content)
+
+
+def _refuse_attributes(value: Any) -> None:
+    if getattr(value, "__dict__", None):
+        raise Refused("has attributes of its own")
+
+
+CONTAINERS = (
+    _mapping(OrderedDict)._replace(fill=_fill_ordered),
+    _mapping(Counter),
+    DefaultContainer(defaultdict, _reduce_defaultdict, _make_defaultdict, _fill_defaultdict),
+    DefaultContainer(deque, _reduce_deque, _make_deque, _fill_deque),
+)

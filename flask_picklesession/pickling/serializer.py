@@ -1,0 +1,312 @@
+"""Mapping to payload and back, and what the session needs of it: one key's value at a time."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from ..exceptions import LimitExceededError, PayloadError, TypeRefusedError
+from .allowlist import AllowList, type_name
+from .limits import DEFAULT_LIMITS, Limits
+from .paths import find_path
+from .pickler import RefusedValue, ValuePickler, dump_scalars
+from .records import KeptFields, kept_fields
+from .unpickler import AllowListUnpickler, unpickle, unpickler_for
+from .verifier import LimitError, verify_container, verify_segment
+
+#: What stands in a payload for a value: itself, if it is a scalar, or the bytes of its segment.
+Stored = str | int | float | bool | None | bytes
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SMALL_INT = 1 << 62
+
+#: Verdicts that one serializer remembers. A digest takes 32 bytes, so this is about a megabyte.
+VERDICTS_KEPT = 8192
+
+
+class Verdicts:
+    """Remembers by digest which bytes were verified. Belongs to one serializer: to its list and limits.
+
+    :param kept: how many; 0 remembers nothing.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._passed: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, data: bytes) -> bool:
+        """Tell whether these bytes were passed before."""
+        return self._kept > 0 and sha256(data).digest() in self._passed
+
+    def add(self, data: bytes) -> None:
+        """Remember that these bytes were passed."""
+        if not self._kept:
+            return
+        digest = sha256(data).digest()
+        with self._lock:
+            self._passed[digest] = None
+            if len(self._passed) > self._kept:
+                self._passed.popitem(last=False)
+
+
+class PickleSerializer:
+    """Turn mappings of allowed values into bytes, and bytes into such mappings.
+
+    ::
+
+        serializer = PickleSerializer(allow)
+        payload = serializer.dumps({"cart": cart})
+
+    Usable without Flask and Redis. It verifies bytes, which is enough for nothing in them to run; it cannot tell who
+    wrote them: sign what you store where others can write.
+
+    :param allow: the allow-list, or what :meth:`AllowList.of` takes. Frozen from now on.
+    :param limits: what a payload may cost.
+    :param verdicts_kept: how many verified values are remembered, so that the same bytes are verified once.
+    """
+
+    def __init__(
+        self, allow: object = (), *, limits: Limits = DEFAULT_LIMITS, verdicts_kept: int = VERDICTS_KEPT
+    ) -> None:
+        self._allow = AllowList.of(allow)
+        self._allow.freeze()
+        self._limits = limits
+        self._reducers = self._allow.reducers()
+        self._conversions = self._allow.conversions()
+        self._entries = self._allow.entries()
+        self._unpickler = unpickler_for(self._allow.restorers())
+        self._immutable = frozenset(
+            {*_SCALARS, bytes, *(cls for cls, allowed in self._reducers.items() if allowed.is_immutable)}
+        )
+        self._verdicts = Verdicts(verdicts_kept)
+        # list.pop and list.append are atomic: each use has a pickler of its own, also where a reduce= dumps again.
+        self._picklers: list[ValuePickler] = []
+
+    def dumps(self, mapping: Mapping[str, Any]) -> bytes:
+        """Return the payload of a mapping.
+
+        References that several values share are kept within the value of one key.
+
+        :raises TypeRefusedError: if it holds what is not allowed.
+        :raises LimitExceededError: if it exceeds a limit.
+        """
+        values: dict[str, Stored] = {}
+        for key, value in mapping.items():
+            if type(key) is not str:
+                raise TypeRefusedError(f"key {key!r}", "is not a str", "Use str keys", type_name=type_name(type(key)))
+            if type(value) in _SCALARS and self._is_storable(value):
+                values[key] = value
+            else:
+                values[key] = self.dump_value(value, f"session[{key!r}]")
+        return self.dump_container(values)
+
+    def loads(self, payload: bytes) -> dict[str, Any]:
+        """Return the mapping that a payload holds. Verifies it, but cannot tell who wrote it.
+
+        :raises PayloadError: whatever is wrong with the bytes.
+        """
+        values: dict[str, Any] = self.load_container(payload)
+        for key, stored in values.items():
+            if type(stored) is bytes:
+                values[key] = self.load_value(stored)
+        return values
+
+    # -- one key at a time
+
+    def dump_value(self, value: Any, path: str = "value", kept: KeptFields | None = None) -> Stored:
+        """Return what stands for a value in a container, having made sure that it can be read back.
+
+        :param path: where the value stands, for the error.
+        :param kept: fields of its records to write back that this worker does not know.
+        :raises TypeRefusedError: if it holds what is not allowed.
+        :raises LimitExceededError: if it exceeds a limit.
+        """
+        if type(value) in _SCALARS:
+            if not self._is_storable(value):
+                limit = "max_int_bytes" if type(value) is int else "max_bytes"
+                raise self._limit_exceeded(limit, value, path, 0 if type(value) is int else len(value))
+            return value  # type: ignore[no-any-return]  # a scalar
+        segment, is_risky = self._pickle(value, path, kept)
+        if not self._verdicts.has(segment):
+            try:
+                verify_segment(segment, self._entries, self._limits)
+                if is_risky:
+                    unpickle(segment, self._unpickler)
+            except LimitError as error:
+                raise self._limit_exceeded(error.limit, value, path, len(segment)) from None
+            except PayloadError as error:
+                raise _not_restorable(value, path, error) from error
+            self._verdicts.add(segment)
+        return segment
+
+    def load_value(self, stored: Stored, kept: KeptFields | None = None) -> Any:
+        """Return the value that :meth:`dump_value` turned into this.
+
+        :param kept: takes the fields that this worker does not know.
+        :raises PayloadError: whatever is wrong with the bytes.
+        """
+        if type(stored) is not bytes:
+            return stored
+        if not self._verdicts.has(stored):
+            verify_segment(stored, self._entries, self._limits)
+            self._verdicts.add(stored)
+        if kept is None:
+            return unpickle(stored, self._unpickler)
+        token = kept_fields.set(kept)
+        try:
+            return unpickle(stored, self._unpickler)
+        finally:
+            kept_fields.reset(token)
+
+    def dump_container(self, values: Mapping[str, Stored]) -> bytes:
+        """Return the payload that holds these values.
+
+        :param values: str keys -> what :meth:`dump_value` returned.
+        :raises LimitExceededError: if it is too large; names the largest key.
+        """
+        payload = dump_scalars(dict(values))
+        if len(payload) > self._limits.max_bytes:
+            largest = max(values, key=lambda key: _size(values[key]))
+            raise LimitExceededError(
+                f"session[{largest!r}]",
+                f"takes {_size(values[largest])} bytes, the whole session {len(payload)}; "
+                f"{self._limits.max_bytes} are allowed",
+                "Store less, or raise PICKLESESSION_MAX_SIZE",
+                limit="max_bytes",
+            )
+        return payload
+
+    def load_container(self, payload: bytes) -> dict[str, Stored]:
+        """Return the values that a payload holds, those of segments unbuilt.
+
+        :raises PayloadError: whatever is wrong with the bytes.
+        """
+        verify_container(payload, self._limits)
+        return unpickle(payload, AllowListUnpickler)  # type: ignore[no-any-return]  # what was verified is a dict
+
+    def same_value(
+        self, value: Any, stored: Stored, path: str = "value", kept: KeptFields | None = None
+    ) -> Stored | None:
+        """Tell whether a value, which is not ``None``, is still what was stored.
+
+        Bytes that differ are not enough: how a set is ordered, and which equal objects are shared, is lost on the
+        way. So what was stored is built and dumped again, in this process, before anything counts as changed.
+
+        :return: ``None`` if it is, otherwise what stands for it now.
+        :raises RefusedError: if it cannot be stored any more.
+        """
+        if type(value) in _SCALARS:
+            return None if _is_same_scalar(value, stored) else self.dump_value(value, path, kept)
+        segment, _is_risky = self._pickle(value, path, kept)
+        if segment == stored:
+            return None
+        if type(stored) is bytes:
+            try:
+                fresh = KeptFields()
+                rebuilt = self._pickle(self.load_value(stored, fresh), path, fresh)[0]
+            except (PayloadError, TypeRefusedError):
+                rebuilt = b""
+            if rebuilt == segment:
+                return None
+        return self.dump_value(value, path, kept)
+
+    def is_immutable(self, value: object) -> bool:
+        """Tell whether a value is of a type whose instances can never change in place."""
+        return type(value) in self._immutable
+
+    # -- helpers
+
+    def _pickle(self, value: Any, path: str, kept: KeptFields | None) -> tuple[bytes, bool]:
+        pickler = self._picklers.pop() if self._picklers else ValuePickler(self._reducers, self._conversions)
+        try:
+            segment = pickler.dump_value(value, kept)
+        except RefusedValue as refusal:
+            raise _refused(refusal, value, path) from None
+        except RecursionError:
+            raise self._limit_exceeded("max_depth", value, path, 0) from None
+        else:
+            return segment, pickler.is_risky
+        finally:
+            self._picklers.append(pickler)
+
+    def _is_storable(self, scalar: Any) -> bool:
+        if type(scalar) is int:
+            return -_SMALL_INT < scalar < _SMALL_INT or scalar.bit_length() < self._limits.max_int_bytes * 8
+        return type(scalar) is not str or len(scalar) <= self._limits.max_bytes
+
+    def _limit_exceeded(self, limit: str, value: Any, path: str, size: int) -> LimitExceededError:
+        bound = getattr(self._limits, limit)
+        found, reason = path, f"exceeds {limit}, which is {bound}"
+        if limit == "max_bytes":
+            reason = f"takes {size} bytes; {bound} are allowed"
+        elif limit == "max_int_bytes":
+            found = find_path(value, path, lambda item, _depth: _bytes_of(item) > bound) or path
+            reason = f"is an int of more than {bound} bytes"
+        elif limit == "max_depth":
+            found = find_path(value, path, lambda _item, depth: depth >= bound) or path
+            found = found if len(found) < _LONG_PATH else found[:_LONG_PATH] + "..."
+            reason = f"nests deeper than {bound} levels"
+        return LimitExceededError(found, reason, "Store less, or store it elsewhere and its key here", limit=limit)
+
+
+_LONG_PATH = 200
+
+
+def _bytes_of(item: object) -> int:
+    return item.bit_length() // 8 + 1 if type(item) is int else 0
+
+
+def _size(stored: Stored) -> int:
+    return len(stored) if isinstance(stored, str | bytes) else 8
+
+
+def _is_same_scalar(value: Any, stored: Stored) -> bool:
+    if type(value) is not type(stored):
+        return False
+    if type(value) is float:
+        # By the bits: 0.0 is not -0.0, and nan is itself.
+        return (value == stored and math.copysign(1, value) == math.copysign(1, stored)) or (
+            value != value and (stored != stored)
+        )
+    return bool(value == stored)
+
+
+def _refused(refusal: RefusedValue, root: object, path: str) -> TypeRefusedError:
+    value = refusal.value
+    found = find_path(root, path, lambda item, _depth: item is value) or path
+    if refusal.reason is not None:
+        return TypeRefusedError(found, refusal.reason, "Store it in another form", type_name=type_name(type(value)))
+    what, fix = _describe(value)
+    return TypeRefusedError(found, what, fix, type_name=type_name(type(value)))
+
+
+def _describe(value: Any) -> tuple[str, str]:
+    """Return what a refused value is, and what to do about it."""
+    cls = type(value)
+    name = type_name(cls)
+    if isinstance(value, type):
+        return f"is the class {type_name(value)}, not an instance", "Store a str that names it"
+    if cls.__module__ in ("builtins", "types", "_thread", "_io", "threading", "_asyncio"):
+        return f"is a {name}, which cannot be stored", "Store plain data, and make it from that when it is needed"
+    if hasattr(value, "_sa_instance_state") or hasattr(cls, "_meta"):
+        return f"is a {name}, an object of a database session", "Store its primary key, and load it when it is needed"
+    if cls.__name__ == "LazyString" or cls.__name__ == "LazyProxy":
+        return f"is a {name}", f"Store str(...) of it, or allow.convert({cls.__qualname__}, str)"
+    return (
+        f"is a {name}, which is not on the allow-list",
+        f'Allow it: allow({cls.__qualname__}), or PICKLESESSION_ALLOW = [..., "{name}"]',
+    )
+
+
+def _not_restorable(value: object, path: str, error: PayloadError) -> TypeRefusedError:
+    return TypeRefusedError(
+        path,
+        f"could not be read back: {error.reason}",
+        "Store it in another form",
+        type_name=type_name(type(value)),
+    )

@@ -1,0 +1,573 @@
+"""Decide, before anything is built, whether bytes are what our pickler writes, within the limits.
+
+:func:`verify_segment` reads the pickle of one value as an abstract stack machine. Each value on its stack is one
+int, so that ``sum`` and ``max`` over a container's items run in C::
+
+    depth << 48 | size << 1 | odd
+
+*Size* counts the items that a walk through the value meets, shared parts each time; *odd* says that a writer can
+choose the value's hash. Ints from ``_SPECIAL`` on are no plain values: restorers, containers that may still be
+filled, and records that must be. A plain ``max`` over items shows whether one of these is among them.
+
+What makes it a boundary (each line closes published attacks, see ``tests/pickling/test_bypasses.py``):
+
+* only opcodes that the C pickler writes for us: no GLOBAL, INST, OBJ, NEWOBJ, BUILD, EXT, PERSID, DUP, PUT, FRAME;
+* REDUCE only on a restorer of this allow-list, with an argument tuple made right there; a restorer is never data;
+* APPENDS, ADDITEMS, SETITEMS only on a list, set or dict that was made right there, never on one out of the memo:
+  these opcodes call methods of whatever stands there (CVE-2026-24747);
+* a record is made empty and filled in once, by its own restorer, in one fixed sequence;
+* memo entries are numbered by MEMOIZE only; what is read back is added to the expanded size.
+
+The pickler writes MEMOIZE after certain opcodes and after no others. The loop takes such sequences in one turn:
+that, and the plain ints, make it fast in an interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from ..exceptions import PayloadError
+from .limits import Limits
+from .names import MARKER, read_name
+
+# ruff: noqa: SIM109 - `in (...)` costs more than comparing ints one by one.
+
+PROTO = b"\x80\x05"
+
+_DEPTH_SHIFT = 48
+_ONE_DEEP = 1 << _DEPTH_SHIFT
+_TWO_DEEP = 2 << _DEPTH_SHIFT
+_SIZE_MASK = (1 << _DEPTH_SHIFT) - 1
+_SPECIAL = 1 << 60
+_INDEX_SHIFT = 3
+_KIND_MASK = 7
+
+# A small item, and one whose hash a writer can choose. In sizes one item counts 2, as bit 0 is taken.
+_EVEN = 2
+_ODD = 3
+
+
+class Kind(IntEnum):
+    """What a special entry is. The first four become plain values when they are used as data."""
+
+    MARKER = 0
+    LIST = 1
+    DICT = 2
+    SET = 3
+    RECORD = 4
+    #: A restorer that makes a whole value of its arguments.
+    VALUE = 5
+    #: A restorer that makes an empty record.
+    MAKER = 6
+    #: A restorer that fills in what its maker made.
+    SETTER = 7
+
+
+# Plain ints: comparing members of an IntEnum costs several times as much.
+_KIND_MARKER, _KIND_LIST, _KIND_DICT, _KIND_SET, _KIND_RECORD, _KIND_VALUE, _KIND_MAKER, _KIND_SETTER = map(int, Kind)
+
+_MARKER_TEXT = MARKER.encode("ascii")
+_MARKER_LENGTH = len(_MARKER_TEXT)
+_MARKER_ENTRY = _SPECIAL | _KIND_MARKER
+_MARKER_AS_DATA = _EVEN + ((_MARKER_LENGTH >> 4) << 1)
+
+_LIST = _SPECIAL | _KIND_LIST
+_DICT = _SPECIAL | _KIND_DICT
+_SET = _SPECIAL | _KIND_SET
+_RECORD = _SPECIAL | _KIND_RECORD
+
+# The pickler fills containers in batches of this many items.
+_BATCH = 1000
+
+# MEMOIZE TUPLE1 MEMOIZE REDUCE MEMOIZE
+_LEAF_END = b"\x94\x85\x94R\x94"
+
+_MEMOIZE = 0x94
+_STACK_GLOBAL = 0x93
+_REDUCE = ord("R")
+_POP = ord("0")
+_BINGET = ord("h")
+_LONG_BINGET = ord("j")
+
+
+def restorer_entry(kind: Kind, number: int) -> int:
+    """Return what stands for a restorer on the abstract stack.
+
+    :param kind: :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
+    :param number: the same for a maker and its setter.
+    """
+    return _SPECIAL | number << _INDEX_SHIFT | kind
+
+
+class LimitError(PayloadError):
+    """The bytes are well-formed but exceed a limit."""
+
+    def __init__(self, limit: str) -> None:
+        #: The limit's name.
+        self.limit = limit
+        super().__init__(f"the value exceeds the limit {limit}")
+
+
+def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
+    """Pass a segment, or refuse it.
+
+    :param data: the bytes.
+    :param restorers: written name -> :func:`restorer_entry`, of the allow-list.
+    :param limits: the bounds.
+    :raises PayloadError: if these bytes are not what our pickler writes with this allow-list and these limits.
+    """
+    if len(data) > limits.max_bytes:
+        raise LimitError("max_bytes")
+    if data[:2] != PROTO:
+        raise PayloadError("not a pickle of protocol 5")
+    try:
+        _run(data, restorers, limits)
+    except IndexError:
+        # Of the bytes, the stack or the memo.
+        raise PayloadError("truncated, or an opcode without its operands") from None
+
+
+def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
+    # One function, with everything in locals: a call for each opcode would double its time.
+    max_spent = limits.max_expanded * 2
+    too_deep = (limits.max_depth + 1) << _DEPTH_SHIFT
+    memo: list[int] = []
+    remember = memo.append
+    records: dict[int, int] = {}
+    frames: list[list[int]] = []
+    stack: list[int] = []
+    push = stack.append
+    spent = 0
+    odd_keys = 0
+    i = 2
+    while True:
+        opcode = data[i]
+
+        if opcode == 0x8C:  # SHORT_BINUNICODE .. MEMOIZE
+            start = i + 2
+            i = start + data[i + 1]
+            if data[i] != _MEMOIZE:
+                raise PayloadError("a str without MEMOIZE")
+            i += 1
+            if data[i] == _STACK_GLOBAL:
+                if stack.pop() != _MARKER_ENTRY or data[i + 1] != _MEMOIZE:
+                    raise PayloadError("a name without its marker")
+                name = data[start : i - 1]
+                entry = restorers.get(name, 0)
+                if not entry:
+                    type_name = read_name(name)
+                    raise PayloadError(f"{type_name} is not on the allow-list", type_name=type_name)
+                remember(_EVEN)
+                remember(entry)
+                i += 2
+                if entry & _KIND_MASK == _KIND_SETTER:
+                    i = _bind_setter(data, i, entry, stack, records)
+                push(entry)
+            else:
+                length = i - 1 - start
+                if length == _MARKER_LENGTH and data[start : i - 1] == _MARKER_TEXT:
+                    entry = _MARKER_ENTRY
+                else:
+                    entry = _EVEN + ((length >> 4) << 1)
+                remember(entry)
+                push(entry)
+
+        elif opcode == _BINGET or opcode == _LONG_BINGET:
+            if opcode == _BINGET:
+                entry = memo[data[i + 1]]
+                i += 2
+            else:
+                entry = memo[int.from_bytes(data[i + 1 : i + 5], "little")]
+                i += 5
+            if entry < _SPECIAL:
+                spent += entry & _SIZE_MASK
+                if spent > max_spent:
+                    raise LimitError("max_expanded")
+                push(entry)
+                continue
+            kind = entry & _KIND_MASK
+            if kind == _KIND_VALUE:
+                opcode = data[i]
+                if opcode == 0x8C or opcode == 0x43:
+                    # Most values are restored from one short str or bytes: take the whole sequence at once.
+                    length = data[i + 1]
+                    end = i + 2 + length
+                    if data[end : end + 5] == _LEAF_END:
+                        size = _EVEN + ((length >> 4) << 1)
+                        memo += (size, (size + _ONE_DEEP + 2) | 1, (size + _TWO_DEEP + 2) | 1)
+                        push((size + _TWO_DEEP + 2) | 1)
+                        i = end + 5
+                        continue
+                push(entry)
+            elif kind == _KIND_MAKER or kind == _KIND_MARKER:
+                push(entry)
+            elif kind == _KIND_SETTER:
+                i = _bind_setter(data, i, entry, stack, records)
+                push(entry)
+            else:
+                # A container or record that is still open: a reference back, so a cycle.
+                push(_ODD)
+
+        elif opcode == 0x4B:  # BININT1
+            i += 2
+            push(_EVEN)
+
+        elif opcode == 0x85 or opcode == 0x86 or opcode == 0x87 or opcode == 0x74 or opcode == 0x29:
+            # TUPLE1, TUPLE2, TUPLE3, TUPLE, EMPTY_TUPLE
+            if opcode == 0x85:
+                entry = stack.pop()
+                if entry >= _SPECIAL:
+                    entry = _settle([entry], memo)[0]
+                entry = (entry + _ONE_DEEP + 2) | 1
+            elif opcode == 0x29:
+                entry = _ODD
+            else:
+                if opcode == 0x86 and data[i + 1] == _REDUCE:
+                    # SETTER, the record, the state: TUPLE2 REDUCE POP
+                    if data[i + 2] != _POP:
+                        raise PayloadError("a tuple without MEMOIZE")
+                    state, setter, record = stack.pop(), stack.pop(), stack[-1]
+                    if setter < _SPECIAL or setter & _KIND_MASK != _KIND_SETTER:
+                        raise PayloadError("a state without its record")
+                    if state >= _SPECIAL:
+                        state = _settle([state], memo)[0]
+                    entry = (state + _ONE_DEEP + 2) | 1
+                    if entry >= too_deep:
+                        raise LimitError("max_depth")
+                    stack[-1] = memo[(record ^ _RECORD) >> _INDEX_SHIFT] = entry
+                    i += 3
+                    continue
+                if opcode == 0x74:
+                    items = stack
+                    stack = frames.pop()
+                    push = stack.append
+                else:
+                    count = -2 if opcode == 0x86 else -3
+                    items = stack[count:]
+                    if len(items) != -count:
+                        raise PayloadError("a tuple of more than there is")
+                    del stack[count:]
+                deepest = max(items)
+                if deepest >= _SPECIAL:
+                    items = _settle(items, memo)
+                    deepest = max(items)
+                entry = ((deepest & ~_SIZE_MASK) + _ONE_DEEP + (sum(items) & _SIZE_MASK) + 2) | 1
+            if entry >= too_deep:
+                raise LimitError("max_depth")
+            i += 1
+            if opcode != 0x29:
+                if data[i] != _MEMOIZE:
+                    raise PayloadError("a tuple without MEMOIZE")
+                remember(entry)
+                i += 1
+            if data[i] != _REDUCE:
+                push(entry)
+                continue
+            restorer = stack.pop()
+            if restorer < _SPECIAL or not _KIND_VALUE <= restorer & _KIND_MASK <= _KIND_MAKER:
+                raise PayloadError("REDUCE on something else than a restorer")
+            i += 1
+            if restorer & _KIND_MASK == _KIND_MAKER:
+                index = len(memo)
+                records[index] = restorer >> _INDEX_SHIFT
+                entry = _RECORD | index << _INDEX_SHIFT
+            elif entry + _ONE_DEEP >= too_deep:
+                raise LimitError("max_depth")
+            else:
+                entry += _ONE_DEEP
+            if data[i] == _MEMOIZE:
+                remember(entry)
+                i += 1
+            elif data[i] != _POP or entry >= _SPECIAL:
+                # POP and a memo read follow where the arguments led back to the value itself.
+                raise PayloadError("REDUCE without MEMOIZE")
+            push(entry)
+
+        elif opcode == 0x28:  # MARK
+            i += 1
+            frames.append(stack)
+            stack = []
+            push = stack.append
+
+        elif opcode == 0x4D:  # BININT2
+            i += 3
+            push(_EVEN)
+
+        elif opcode == 0x4E or opcode == 0x88 or opcode == 0x89:  # NONE, NEWTRUE, NEWFALSE
+            i += 1
+            push(_EVEN)
+
+        elif opcode == 0x75 or opcode == 0x73:  # SETITEMS, SETITEM
+            i += 1
+            if opcode == 0x75:
+                items = stack
+                stack = frames.pop()
+                push = stack.append
+            else:
+                items = stack[-2:]
+                del stack[-2:]
+            if len(items) % 2:
+                raise PayloadError("a key without its value")
+            target = stack[-1]
+            if target < _SPECIAL or target & _KIND_MASK != _KIND_DICT:
+                raise PayloadError("SETITEMS on something else than a new dict")
+            if not items:
+                continue
+            deepest = max(items)
+            if deepest >= _SPECIAL:
+                items = _settle(items, memo)
+                deepest = max(items)
+            for entry in items[::2]:
+                odd_keys += entry & 1
+            if odd_keys > limits.max_odd_keys:
+                raise LimitError("max_odd_keys")
+            entry = _filled(memo, target, deepest, sum(items))
+            if entry >= too_deep:
+                raise LimitError("max_depth")
+            if len(items) != 2 * _BATCH:
+                stack[-1] = entry
+
+        elif opcode == 0x65 or opcode == 0x61:  # APPENDS, APPEND
+            i += 1
+            if opcode == 0x65:
+                items = stack
+                stack = frames.pop()
+                push = stack.append
+            else:
+                items = [stack.pop()]
+            target = stack[-1]
+            if target < _SPECIAL or target & _KIND_MASK != _KIND_LIST:
+                raise PayloadError("APPENDS on something else than a new list")
+            if not items:
+                continue
+            deepest = max(items)
+            if deepest >= _SPECIAL:
+                items = _settle(items, memo)
+                deepest = max(items)
+            entry = _filled(memo, target, deepest, sum(items))
+            if entry >= too_deep:
+                raise LimitError("max_depth")
+            if len(items) != _BATCH:
+                stack[-1] = entry
+
+        elif opcode == 0x5D or opcode == 0x7D or opcode == 0x8F:  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET .. MEMOIZE
+            if data[i + 1] != _MEMOIZE:
+                raise PayloadError("a container without MEMOIZE")
+            i += 2
+            kind = _LIST if opcode == 0x5D else _DICT if opcode == 0x7D else _SET
+            entry = kind | len(memo) << _INDEX_SHIFT
+            remember(entry)
+            push(entry)
+
+        elif opcode == 0x43:  # SHORT_BINBYTES .. MEMOIZE
+            length = data[i + 1]
+            i += 2 + length
+            if data[i] != _MEMOIZE:
+                raise PayloadError("bytes without MEMOIZE")
+            i += 1
+            entry = _EVEN + ((length >> 4) << 1)
+            remember(entry)
+            push(entry)
+
+        elif opcode == 0x47:  # BINFLOAT
+            i += 9
+            push(_ODD)
+
+        elif opcode == 0x4A:  # BININT
+            i += 5
+            push(_EVEN)
+
+        elif opcode == 0x58 or opcode == 0x42 or opcode == 0x96:  # BINUNICODE, BINBYTES, BYTEARRAY8 .. MEMOIZE
+            start = i + (9 if opcode == 0x96 else 5)
+            length = int.from_bytes(data[i + 1 : start], "little")
+            i = start + length
+            if data[i] != _MEMOIZE:
+                raise PayloadError("a str or bytes without MEMOIZE")
+            i += 1
+            entry = _EVEN + ((length >> 4) << 1)
+            remember(entry)
+            push(entry)
+
+        elif opcode == 0x90 or opcode == 0x91:  # ADDITEMS, FROZENSET .. MEMOIZE
+            i += 1
+            items = stack
+            stack = frames.pop()
+            push = stack.append
+            deepest = max(items, default=0)
+            if deepest >= _SPECIAL:
+                items = _settle(items, memo)
+                deepest = max(items)
+            for entry in items:
+                odd_keys += entry & 1
+            if odd_keys > limits.max_odd_keys:
+                raise LimitError("max_odd_keys")
+            if opcode == 0x91:
+                if data[i] != _MEMOIZE:
+                    raise PayloadError("a frozenset without MEMOIZE")
+                i += 1
+                entry = ((deepest & ~_SIZE_MASK) + _ONE_DEEP + (sum(items) & _SIZE_MASK) + 2) | 1
+                remember(entry)
+                push(entry)
+            else:
+                target = stack[-1]
+                if target < _SPECIAL or target & _KIND_MASK != _KIND_SET:
+                    raise PayloadError("ADDITEMS on something else than a new set")
+                if not items:
+                    continue
+                entry = _filled(memo, target, deepest, sum(items))
+                if len(items) != _BATCH:
+                    stack[-1] = entry
+            if entry >= too_deep:
+                raise LimitError("max_depth")
+
+        elif opcode == 0x8A:  # LONG1
+            i += 2 + data[i + 1]
+            push(_ODD)
+
+        elif opcode == 0x8B:  # LONG4
+            length = int.from_bytes(data[i + 1 : i + 5], "little")
+            if length > limits.max_int_bytes:
+                raise LimitError("max_int_bytes")
+            i += 5 + length
+            push(_ODD)
+
+        elif opcode == _POP:
+            # Written where a tuple, or the arguments of a restorer, led back to the value itself.
+            i += 1
+            if stack.pop() & (_SPECIAL | 4) > _SPECIAL:
+                raise PayloadError("POP of a restorer or an unfinished record")
+
+        elif opcode == 0x31:  # POP_MARK, for the same reason
+            i += 1
+            _settle(stack, memo)
+            stack = frames.pop()
+            push = stack.append
+
+        elif opcode == 0x2E:  # STOP
+            if i + 1 != len(data) or frames or len(stack) != 1:
+                raise PayloadError("STOP before the end, or with more or less than one value")
+            _settle(stack, memo)
+            return
+
+        else:
+            raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")
+
+
+def _filled(memo: list[int], target: int, deepest: int, total: int) -> int:
+    """Return the entry of a container after a batch of items, and note it in the memo."""
+    index = (target ^ _SPECIAL) >> _INDEX_SHIFT
+    before = memo[index]
+    if before >= _SPECIAL:
+        before = _ODD
+    depth = max(before & ~_SIZE_MASK, (deepest & ~_SIZE_MASK) + _ONE_DEEP)
+    entry = (depth + (before & _SIZE_MASK) + (total & _SIZE_MASK)) | 1
+    memo[index] = entry
+    return entry
+
+
+def _settle(items: list[int], memo: list[int]) -> list[int]:
+    """Return the items as plain values.
+
+    :raises PayloadError: if a restorer, or a record that was not filled in, is among them.
+    """
+    return [item if item < _SPECIAL else _settled(item, memo) for item in items]
+
+
+def _settled(item: int, memo: list[int]) -> int:
+    kind = item & _KIND_MASK
+    if kind == _KIND_MARKER:
+        return _MARKER_AS_DATA
+    if kind > _KIND_SET:
+        raise PayloadError("a restorer or an unfinished record used as a value")
+    filled = memo[(item ^ _SPECIAL) >> _INDEX_SHIFT]
+    return _ODD if filled >= _SPECIAL else filled
+
+
+def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: dict[int, int]) -> int:
+    """Check that a setter is followed by a read of the record that stands below, and of its own kind.
+
+    :return: where the next opcode stands.
+    """
+    if data[i] == _BINGET:
+        index, i = data[i + 1], i + 2
+    elif data[i] == _LONG_BINGET:
+        index, i = int.from_bytes(data[i + 1 : i + 5], "little"), i + 5
+    else:
+        raise PayloadError("a setter without its record")
+    if stack[-1] != _RECORD | index << _INDEX_SHIFT or records[index] != setter >> _INDEX_SHIFT:
+        raise PayloadError("a setter on another record than the one just made")
+    return i
+
+
+def verify_container(data: bytes, limits: Limits) -> None:
+    """Pass a payload's container, or refuse it: a dict of str keys, whose values are scalars or bytes.
+
+    :raises PayloadError: if these bytes are not what we write within these limits.
+    """
+    if len(data) > limits.max_bytes:
+        raise LimitError("max_bytes")
+    if data[:3] != b"\x80\x05}":
+        raise PayloadError("not a payload")
+    try:
+        _run_container(data, limits)
+    except IndexError:
+        raise PayloadError("truncated") from None
+
+
+def _run_container(data: bytes, limits: Limits) -> None:
+    i = 3
+    while True:
+        opcode = data[i]
+        i += 1
+        if opcode == 0x2E:  # STOP
+            if i != len(data):
+                raise PayloadError("bytes after STOP")
+            return
+        is_batch = opcode == 0x28  # MARK
+        if not is_batch:
+            i -= 1
+        elif data[i] == 0x75:
+            # The pickler closes a last full batch with an empty one.
+            i += 1
+            continue
+        while True:
+            # The key.
+            opcode = data[i]
+            if opcode == 0x8C:  # SHORT_BINUNICODE
+                i += 2 + data[i + 1]
+            elif opcode == 0x58:  # BINUNICODE
+                i += 5 + int.from_bytes(data[i + 1 : i + 5], "little")
+            else:
+                raise PayloadError("a key that is not a str")
+            # The value.
+            opcode = data[i]
+            if opcode == 0x8C or opcode == 0x43 or opcode == 0x8A:  # SHORT_BINUNICODE, SHORT_BINBYTES, LONG1
+                i += 2 + data[i + 1]
+            elif opcode == 0x4B:  # BININT1
+                i += 2
+            elif opcode == 0x42 or opcode == 0x58:  # BINBYTES, BINUNICODE
+                i += 5 + int.from_bytes(data[i + 1 : i + 5], "little")
+            elif opcode == 0x4E or opcode == 0x88 or opcode == 0x89:  # NONE, NEWTRUE, NEWFALSE
+                i += 1
+            elif opcode == 0x4D:  # BININT2
+                i += 3
+            elif opcode == 0x4A:  # BININT
+                i += 5
+            elif opcode == 0x47:  # BINFLOAT
+                i += 9
+            elif opcode == 0x8B:  # LONG4
+                length = int.from_bytes(data[i + 1 : i + 5], "little")
+                if length > limits.max_int_bytes:
+                    raise LimitError("max_int_bytes")
+                i += 5 + length
+            else:
+                raise PayloadError(f"opcode 0x{opcode:02x} is none that a payload holds")
+            if not is_batch:
+                if data[i] != 0x73:  # SETITEM
+                    raise PayloadError("a key and value outside of a batch")
+                i += 1
+                break
+            if data[i] == 0x75:  # SETITEMS
+                i += 1
+                break
