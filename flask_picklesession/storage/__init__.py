@@ -1,0 +1,1 @@
+"""Bytes to and from Redis. Knows no Flask and no pickle."""

@@ -1,0 +1,403 @@
+"""The way to a server: URL or client in, one command or one pipeline a call, bounded by a deadline.
+
+For single servers the connections are redis-py's, held in a list of our own: the pool of redis-py polls each
+connection before its use and retries behind the caller's back, which costs a fifth of a round trip on loopback
+and cannot be bounded. Sentinel, Cluster and ready clients go through redis-py's clients, whose timeouts bound
+each read but not a whole reply.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from time import monotonic
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis, RedisCluster
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from ..exceptions import StoreUnavailableError
+from .embedded import EmbeddedServer
+
+Command = tuple[bytes | str | int, ...]
+
+SCHEMES = (
+    "redis://host:port/db",
+    "rediss://host:port/db",
+    "unix:///path/to/socket?db=0",
+    "redis+sentinel://host:port,host:port/service/db",
+    "redis+cluster://host:port,host:port",
+    "embedded://[folder]",
+)
+
+
+class Held(Protocol):
+    """One connection, for commands that belong together."""
+
+    def call(self, *command: bytes | str | int) -> Any:
+        """Send a command and return its reply."""
+
+
+class Link(Protocol):
+    """The way to a server.
+
+    Each method raises :exc:`~redis.exceptions.ResponseError` for what the server answered with an error, and
+    :exc:`~flask_picklesession.exceptions.StoreUnavailableError` for all else. Nothing is ever sent twice.
+    """
+
+    def call(self, deadline: float, *command: bytes | str | int) -> Any:
+        """Send a command and return its reply.
+
+        :param deadline: on the clock of :func:`time.monotonic`.
+        """
+
+    def pipeline(self, deadline: float, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands in one round trip; return the replies, errors among them as objects."""
+
+    def held(self, deadline: float) -> AbstractContextManager[Held]:
+        """Return one connection for several commands."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+def connect(url: str, *, timeout: float) -> Link:
+    """Return the way to the server that a URL names. Connects at the first use.
+
+    :param url: one of :data:`SCHEMES`.
+    :param timeout: seconds that a read may take where redis-py's clients are used.
+    :raises ValueError: if the URL is none of these; never quotes it, as it may hold a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        if scheme in ("redis", "rediss", "unix"):
+            return _single(url)
+        if scheme == "redis+sentinel":
+            return ClientLink(_sentinel(url, timeout))
+        if scheme == "redis+cluster":
+            return ClientLink(_cluster(url, timeout))
+        if scheme == "embedded":
+            server = EmbeddedServer(rest)
+            return HeldLink(
+                lambda: _CONNECTIONS[UnixDomainSocketConnection](path=server.socket_path, **_OPTIONS),
+                ensure=server.ensure,
+            )
+    raise ValueError("the URL must be of one of the forms " + ", ".join(SCHEMES))
+
+
+def from_client(client: object) -> Link:
+    """Return the way through a ready client.
+
+    :param client: a :class:`redis.Redis` or :class:`redis.RedisCluster`.
+    :raises ValueError: if it is something else, or decodes replies.
+    """
+    if not isinstance(client, Redis | RedisCluster):
+        raise ValueError(
+            f"must be a redis.Redis or redis.RedisCluster, not {type(client).__module__}.{type(client).__qualname__}"
+        )
+    if client.get_encoder().decode_responses:
+        raise ValueError("must return bytes: make the client without decode_responses=True")
+    return ClientLink(lambda: client)
+
+
+# -- single servers
+
+
+class _DeadlineSocket:
+    """A socket whose every read and write ends at its connection's deadline.
+
+    A timeout bounds one read. A server that sends a byte now and then keeps a reader for ever: only the time that is
+    left, set before each read, bounds a reply.
+    """
+
+    def __init__(self, sock: socket.socket, connection: _WithDeadline) -> None:
+        self._sock = sock
+        self._connection = connection
+
+    def _bound(self) -> socket.socket:
+        left = self._connection.deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        self._sock.settimeout(left)
+        return self._sock
+
+    def recv_into(self, *arguments: Any) -> int:
+        return self._bound().recv_into(*arguments)
+
+    def recv(self, *arguments: Any) -> bytes:
+        return self._bound().recv(*arguments)
+
+    def sendall(self, data: Any) -> None:
+        self._bound().sendall(data)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Do nothing: the deadline decides."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _WithDeadline:
+    """Makes a redis-py connection end each operation at :attr:`deadline`."""
+
+    deadline = 0.0
+
+    def _connect(self) -> Any:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        # Bounds connecting, and each read of a TLS handshake.
+        self.socket_connect_timeout = self.socket_timeout = left
+        connect: Any = super()
+        return _DeadlineSocket(connect._connect(), self)
+
+
+def _bounded(connection_class: type) -> Any:
+    return type(connection_class.__name__, (_WithDeadline, connection_class), {})
+
+
+_CONNECTIONS = {cls: _bounded(cls) for cls in (Connection, SSLConnection, UnixDomainSocketConnection)}
+
+# RESP 2 needs no handshake. Retries are the caller's: only it knows whether a command may be sent twice.
+_OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
+
+
+def _single(url: str) -> HeldLink:
+    options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+    connection_class = _CONNECTIONS[options.pop("connection_class", Connection)]
+    if "decode_responses" in options:
+        raise ValueError("decode_responses cannot be set: sessions are bytes")
+    options |= _OPTIONS
+
+    def make() -> Any:
+        return connection_class(**options)
+
+    try:
+        make()
+    except TypeError as error:
+        raise ValueError(f"an option of the URL is not one that redis-py knows: {error}") from error
+    return HeldLink(make)
+
+
+class HeldLink:
+    """A way to one server, over connections that are held between requests.
+
+    :param make: returns a new, unconnected redis-py connection.
+    :param ensure: called before each connect; makes sure that the server runs.
+    """
+
+    def __init__(self, make: Callable[[], Any], *, ensure: Callable[[float], None] | None = None) -> None:
+        self._make = make
+        self._ensure = ensure
+        # Last in, first out: list.pop and list.append are atomic, and the newest connection is the least stale one.
+        self._idle: list[Any] = []
+        self._pid = os.getpid()
+
+    def call(self, deadline: float, *command: bytes | str | int) -> Any:
+        with self._checked_out(deadline) as connection:
+            return self._exchange(connection, connection.pack_command(*command))
+
+    def pipeline(self, deadline: float, commands: Sequence[Command]) -> list[Any]:
+        with self._checked_out(deadline) as connection:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            return [self._reply_or_error(connection) for _command in commands]
+
+    @contextmanager
+    def held(self, deadline: float) -> Iterator[Held]:
+        with self._checked_out(deadline) as connection:
+            yield _HeldConnection(connection)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().disconnect()
+
+    def _checked_out(self, deadline: float) -> _CheckedOut:
+        return _CheckedOut(self, deadline)
+
+    @staticmethod
+    def _exchange(connection: Any, packed: Any) -> Any:
+        connection.send_packed_command(packed, check_health=False)
+        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+
+    @staticmethod
+    def _reply_or_error(connection: Any) -> Any:
+        try:
+            return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        except ResponseError as error:
+            return error
+
+    def take(self, deadline: float) -> Any:
+        """Return an idle connection, or a new connected one."""
+        if self._pid != os.getpid():
+            # After a fork: the parent goes on using its connections.
+            self._idle, self._pid = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._make()
+            if self._ensure is not None:
+                started = monotonic()
+                self._ensure(deadline)
+                # Starting a server is not part of the request's time.
+                deadline += monotonic() - started
+            connection.deadline = deadline
+            connection.connect()
+        else:
+            connection.deadline = deadline
+        return connection
+
+    def give_back(self, connection: Any) -> None:
+        """Keep a connection that has read all replies."""
+        self._idle.append(connection)
+
+
+class _CheckedOut:
+    """Takes a connection for a with-block and gives it back, unless a reply may still be under way."""
+
+    __slots__ = ("_connection", "_deadline", "_link")
+
+    def __init__(self, link: HeldLink, deadline: float) -> None:
+        self._link = link
+        self._deadline = deadline
+
+    def __enter__(self) -> Any:
+        try:
+            self._connection = self._link.take(self._deadline)
+        except (RedisError, OSError) as error:
+            raise _lost(error, maybe_applied=False) from error
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None or isinstance(error, ResponseError):
+            self._link.give_back(self._connection)
+            return
+        self._connection.disconnect()
+        # What closed one connection (a restart, a failover) has most likely closed the others.
+        self._link.close()
+        if isinstance(error, RedisError | OSError):
+            raise _lost(error, maybe_applied=True) from error
+
+
+class _HeldConnection:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def call(self, *command: bytes | str | int) -> Any:
+        return HeldLink._exchange(self._connection, self._connection.pack_command(*command))
+
+
+def _lost(error: BaseException, *, maybe_applied: bool) -> StoreUnavailableError:
+    # The type only: messages of redis-py name hosts, and those of the server can quote arguments.
+    return StoreUnavailableError(f"no answer from the server ({type(error).__name__})", maybe_applied=maybe_applied)
+
+
+# -- redis-py's clients
+
+
+class ClientLink:
+    """A way through a redis-py client: a ready one, Sentinel's or Cluster's.
+
+    Bounded by the client's own timeouts: a reply that drips in can take longer than the deadline.
+
+    :param make: returns the client, at the first use: a Cluster's asks its nodes at once.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._make()
+
+    def call(self, deadline: float, *command: bytes | str | int) -> Any:
+        with _translated(deadline):
+            return self._client.execute_command(*command)
+
+    def pipeline(self, deadline: float, commands: Sequence[Command]) -> list[Any]:
+        with _translated(deadline):
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+
+    @contextmanager
+    def held(self, deadline: float) -> Iterator[Held]:
+        if isinstance(self._client, RedisCluster):
+            raise StoreUnavailableError("Redis Cluster without scripts is not supported; allow EVALSHA")
+        with _translated(deadline), self._client.client() as client:
+            yield _HeldClient(client)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _HeldClient:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def call(self, *command: bytes | str | int) -> Any:
+        return self._client.execute_command(*command)
+
+
+@contextmanager
+def _translated(deadline: float) -> Iterator[None]:
+    if monotonic() >= deadline:
+        raise StoreUnavailableError("the deadline has passed")
+    try:
+        yield
+    except ResponseError:
+        raise
+    except (RedisError, OSError) as error:
+        raise _lost(error, maybe_applied=True) from error
+
+
+def _sentinel(url: str, timeout: float) -> Callable[[], Any]:
+    parts = urlsplit(url)
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("redis+sentinel:// needs the service's name: redis+sentinel://host:port/service/db")
+    if database and not database.isdigit():
+        raise ValueError("the database in a redis+sentinel:// URL is a number")
+    credentials = _credentials(parts.username, parts.password)
+    bounds: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
+        _hosts(parts.netloc, 26379), sentinel_kwargs=bounds, **bounds
+    )
+    return lambda: sentinel.master_for(service, db=int(database or 0), **credentials)
+
+
+def _cluster(url: str, timeout: float) -> Callable[[], Any]:
+    parts = urlsplit(url)
+    make_node: Any = ClusterNode
+    nodes = [make_node(host, port) for host, port in _hosts(parts.netloc, 6379)]
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    options |= _credentials(parts.username, parts.password)
+    return lambda: RedisCluster(startup_nodes=nodes, **options)
+
+
+def _credentials(username: str | None, password: str | None) -> dict[str, str]:
+    found = {"username": username, "password": password}
+    return {name: unquote(value) for name, value in found.items() if value}
+
+
+def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
+    hosts = []
+    for part in netloc.rpartition("@")[2].split(","):
+        host, _, port = part.strip().partition(":")
+        if not host or (port and not port.isdigit()):
+            raise ValueError("the URL's hosts are written host:port,host:port")
+        hosts.append((host, int(port or default_port)))
+    return hosts
