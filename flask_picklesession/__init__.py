@@ -1,0 +1,63 @@
+"""Server-side sessions for Flask that hold real Python objects, in Redis, behind an allow-list."""
+
+from __future__ import annotations
+
+from .exceptions import (
+    ConfigurationError,
+    LimitExceededError,
+    NewerRecordError,
+    PayloadError,
+    PickleSessionError,
+    QuarantinedKeyError,
+    RecordError,
+    RefusedError,
+    RegistrationError,
+    SessionUnavailableError,
+    StoreUnavailableError,
+    TypeRefusedError,
+)
+from .extension import PickleSession
+from .interface import PickleSessionInterface
+from .pickling import AllowList, PickleSerializer
+from .report import Drop, Rejection
+from .session import Session
+from .signals import (
+    session_dropped,
+    session_ended,
+    session_quarantined,
+    session_regenerated,
+    session_rejected,
+    session_saved,
+    session_unavailable,
+)
+from .storage.record import EndReason
+
+__all__ = [
+    "AllowList",
+    "ConfigurationError",
+    "Drop",
+    "EndReason",
+    "LimitExceededError",
+    "NewerRecordError",
+    "PayloadError",
+    "PickleSerializer",
+    "PickleSession",
+    "PickleSessionError",
+    "PickleSessionInterface",
+    "QuarantinedKeyError",
+    "RecordError",
+    "RefusedError",
+    "RegistrationError",
+    "Rejection",
+    "Session",
+    "SessionUnavailableError",
+    "StoreUnavailableError",
+    "TypeRefusedError",
+    "session_dropped",
+    "session_ended",
+    "session_quarantined",
+    "session_regenerated",
+    "session_rejected",
+    "session_saved",
+    "session_unavailable",
+]

@@ -1,0 +1,158 @@
+"""Our settings, read and checked once an application."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from .exceptions import ConfigurationError, RegistrationError
+from .pickling import AllowList
+from .storage.connection import Link, connect, from_client
+
+#: What each of our keys begins with.
+PREFIX = "PICKLESESSION_"
+
+#: Largest payload in bytes. Keeps the worst accepted one below 0.1 s of work.
+DEFAULT_MAX_SIZE = 262_144
+
+#: Seconds that one request may spend on the store, over all attempts.
+DEFAULT_TIMEOUT = 1.0
+
+#: Seconds in which requests with a replaced id must not set a cookie (lua-resty-session: ``stale_ttl``).
+DEFAULT_GRACE = 10.0
+
+#: Where Flask-Login and Flask's tutorial keep the user's id.
+DEFAULT_IDENTITY_KEYS = ("_user_id", "user_id")
+
+_NO_STORE_SENTENCE = (
+    "Where the sessions are is not said. Set one of\n"
+    '  PICKLESESSION_URL = "redis://localhost:6379/0"\n'
+    "  PICKLESESSION_CLIENT = redis.Redis(...)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One application's settings. Times are in seconds, sizes in bytes."""
+
+    link: Link
+    allow: AllowList
+    key_prefix: str
+    #: ``None``: Flask's ``PERMANENT_SESSION_LIFETIME``, as it is at each request.
+    idle_timeout: float | None
+    absolute_timeout: float | None
+    max_size: int
+    identity_keys: tuple[str, ...]
+    grace: float
+    timeout: float
+    no_store: bool
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Read and check the keys that begin with ``PICKLESESSION_``.
+
+    :param config: Flask's configuration.
+    :raises ConfigurationError: if anything is wrong, with all problems at once.
+    """
+    given = {key.removeprefix(PREFIX): value for key, value in config.items() if key.startswith(PREFIX)}
+    problems = [_unknown(key) for key in given if key not in _READERS and key not in ("URL", "CLIENT")]
+    values = {}
+    for key, (read, default) in _READERS.items():
+        try:
+            values[key.lower()] = read(given.get(key, default))
+        except (ValueError, RegistrationError) as error:
+            problems.append(f"{PREFIX}{key}: {error}")
+    link = None
+    try:
+        link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT))
+    except ValueError as error:
+        problems.append(str(error))
+    if problems or link is None:
+        raise ConfigurationError(problems)
+    return Settings(link=link, **values)
+
+
+def _unknown(key: str) -> str:
+    near = get_close_matches(key, [*_READERS, "URL", "CLIENT"], n=1, cutoff=0)
+    return f"{PREFIX}{key} is not a setting. Did you mean {PREFIX}{near[0]}?"
+
+
+def _read_link(given: Mapping[str, Any], timeout: float) -> Link:
+    url, client = given.get("URL"), given.get("CLIENT")
+    if (url is None) == (client is None):
+        raise ValueError(
+            _NO_STORE_SENTENCE if url is None else "PICKLESESSION_URL and PICKLESESSION_CLIENT are both set; keep one."
+        )
+    try:
+        return from_client(client) if url is None else connect(_text(url), timeout=timeout)
+    except ValueError as error:
+        raise ValueError(f"{PREFIX}{'CLIENT' if url is None else 'URL'}: {error}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"must be a str, not {type(value).__qualname__}")
+    return value
+
+
+def _key_prefix(value: object) -> str:
+    text = _text(value)
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("must be printable ASCII")
+    return text
+
+
+def _seconds(value: object) -> float:
+    """Read a positive number of seconds, or a timedelta."""
+    seconds = _seconds_or_zero(value)
+    if not seconds:
+        raise ValueError("must be more than 0 seconds")
+    return seconds
+
+
+def _seconds_or_zero(value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError("must be a number of seconds or a timedelta")
+    return float(value)
+
+
+def _optional(read: Callable[[object], float]) -> Callable[[object], float | None]:
+    return lambda value: None if value is None else read(value)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be a number of bytes")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")
+    return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError("must be a list of session keys")
+    return tuple(value)
+
+
+# Key -> how its value is read, and its default.
+_READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "ALLOW": (AllowList.of, ()),
+    "KEY_PREFIX": (_key_prefix, "session:"),
+    "IDLE_TIMEOUT": (_optional(_seconds), None),
+    "ABSOLUTE_TIMEOUT": (_optional(_seconds), None),
+    "MAX_SIZE": (_size, DEFAULT_MAX_SIZE),
+    "IDENTITY_KEYS": (_names, DEFAULT_IDENTITY_KEYS),
+    "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
+    "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
+    "NO_STORE": (_flag, True),
+}

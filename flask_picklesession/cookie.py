@@ -1,0 +1,92 @@
+"""The session cookie: session id and attributes mark, signed, with the time of signing."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+
+from itsdangerous import BadSignature, Signer, TimestampSigner
+
+#: Random bytes of a session id: 256 bits, where OWASP ASVS 5.0 (7.2.3) asks for 128.
+SESSION_ID_BYTES = 32
+
+_SALT = b"flask-picklesession.cookie"
+_ID_LENGTH = 43
+_MARK_LENGTH = 4
+
+# Session id and mark, time, signature, all base64url. What does not look like it costs no HMAC.
+_COOKIE = re.compile(rf"[A-Za-z0-9_-]{{{_ID_LENGTH + _MARK_LENGTH}}}\.[A-Za-z0-9_-]{{1,11}}\.[A-Za-z0-9_-]{{43}}\Z")
+
+
+class SignedId(NamedTuple):
+    """What a valid cookie holds."""
+
+    session_id: str
+    #: What :func:`attributes_mark` gave for the attributes that it was set with.
+    mark: str
+    #: When it was signed, in seconds since 1970. Tells when a cookie is due to be set again, never when a session ends.
+    signed_at: int
+    #: Whether the newest secret key signed it.
+    is_current: bool
+
+
+class CookieSigner:
+    """Sign and verify session ids.
+
+    :param secrets: the secret keys, oldest to newest: the last one signs, all verify.
+    """
+
+    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+        # Deriving a key costs half of a verification, so it is done here, once a key.
+        derived = [
+            Signer(secret, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key() for secret in secrets
+        ]
+        signers = [TimestampSigner(key, key_derivation="none", digest_method=sha256) for key in derived]
+        self._newest_first = tuple(reversed(signers))
+
+    def sign(self, session_id: str, mark: str) -> str:
+        """Return the cookie's value.
+
+        :param session_id: the session id.
+        :param mark: what :func:`attributes_mark` gives for the attributes that the cookie is set with.
+        """
+        return self._newest_first[0].sign(session_id + mark).decode("ascii")
+
+    def unsign(self, value: str) -> SignedId | None:
+        """Return what the cookie holds, or ``None`` if it is not one of ours."""
+        if not _COOKIE.match(value):
+            return None
+        for position, signer in enumerate(self._newest_first):
+            try:
+                # No max_age: the record decides how long a session lives.
+                unsigned, signed_at = signer.unsign(value, return_timestamp=True)
+            except BadSignature:
+                continue
+            text = unsigned.decode("ascii")
+            return SignedId(text[:_ID_LENGTH], text[_ID_LENGTH:], int(signed_at.timestamp()), position == 0)
+        return None
+
+
+@lru_cache(maxsize=16)
+def attributes_mark(*attributes: object) -> str:
+    """Return a short mark of a cookie's attributes.
+
+    A browser never tells with which attributes a cookie was set. The mark does: when an operator turns on ``Secure``
+    or ``SameSite``, cookies that were set before are set again at their next use.
+    """
+    return base64.urlsafe_b64encode(sha256(repr(attributes).encode()).digest()[:3]).decode("ascii")
+
+
+def new_session_id() -> str:
+    """Return a new session id."""
+    return secrets.token_urlsafe(SESSION_ID_BYTES)
+
+
+def handle_of(session_id: str) -> str:
+    """Return the session's handle: its public digest, which can list and revoke but never log in."""
+    return base64.urlsafe_b64encode(sha256(session_id.encode("ascii")).digest())[:-1].decode("ascii")

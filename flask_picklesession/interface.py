@@ -1,0 +1,232 @@
+"""The session interface that Flask calls: cookie in, cookie out."""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import time
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionInterface, SessionMixin
+
+from .config import Settings, read_settings
+from .cookie import CookieSigner, SignedId, attributes_mark
+from .exceptions import PayloadError, SessionUnavailableError
+from .manager import SessionManager
+from .pickling import Limits, PickleSerializer
+from .report import Rejection, Reporter
+from .save import Outcome
+from .session import Loaded, Session, identity_digest
+from .storage.deadline import Budget
+from .storage.record import RecordSigner
+from .storage.store import Store
+from .unavailable import render_unavailable
+
+EXTENSION_KEY = "picklesession"
+
+#: A permanent cookie is set again when this part of its lifetime has passed.
+COOKIE_REFRESH_PART = 10
+
+
+class Signers:
+    """The two signers of one set of secret keys."""
+
+    def __init__(self, secrets: tuple[str | bytes, ...]) -> None:
+        self.cookie = CookieSigner(secrets)
+        self.record = RecordSigner(secrets)
+
+
+class AppState:
+    """What one application's sessions need, put together from its settings.
+
+    :param app: the application.
+    :raises ConfigurationError: with all that is wrong with its configuration.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self.settings: Settings = read_settings(app.config)
+        self.report = Reporter(app)
+        self.serializer = PickleSerializer(self.settings.allow, limits=Limits(max_bytes=self.settings.max_size))
+        self.store = Store(self.settings.link, prefix=self.settings.key_prefix)
+        self.manager = SessionManager(
+            self.store,
+            self.serializer,
+            self.report,
+            absolute_timeout=self.settings.absolute_timeout,
+            grace=self.settings.grace,
+        )
+        self._signers: tuple[tuple[str | bytes, ...], Signers] | None = None
+
+    def signers(self, app: Flask) -> Signers:
+        """Return the signers of the keys that are in force now. Deriving keys costs as much as signing."""
+        # Oldest to newest, as itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
+        secrets = (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key)
+        if self._signers is None or self._signers[0] != secrets:
+            self._signers = (secrets, Signers(secrets))
+        return self._signers[1]
+
+
+_state_lock = Lock()
+
+
+def state_of(app: Flask) -> AppState:
+    """Return the application's state; read its configuration if this is the first time.
+
+    :raises ConfigurationError: with all that is wrong with its configuration.
+    """
+    state = app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        with _state_lock:
+            state = app.extensions.get(EXTENSION_KEY)
+            if state is None:
+                state = app.extensions[EXTENSION_KEY] = AppState(app)
+    return state
+
+
+class _RequestLoader:
+    """Loads the session of one request, at its first use."""
+
+    def __init__(self, interface: PickleSessionInterface, app: Flask, request: Request, state: AppState) -> None:
+        self._interface = interface
+        self._app = app
+        self._request = request
+        self._state = state
+
+    def load(self, session: Session) -> Loaded:
+        signers = self._state.signers(self._app)
+        value = self._request.cookies.get(self._interface.get_cookie_name(self._app))
+        loaded = self._state.manager.load(
+            None if value is None else self._unsign(signers.cookie, value),
+            signers.record,
+            session.budget,
+            idle_timeout=self._state.settings.idle_timeout or self._app.permanent_session_lifetime.total_seconds(),
+        )
+        return loaded if value is None else loaded._replace(had_cookie=True)
+
+    def _unsign(self, signer: CookieSigner, value: str) -> SignedId | None:
+        signed = signer.unsign(value)
+        if signed is None:
+            self._state.report.rejected(Rejection.COOKIE)
+        return signed
+
+    def quarantined(self, key: str, error: PayloadError) -> None:
+        self._state.report.quarantined(key, error)
+
+    def user_digest(self, identity: str) -> bytes:
+        return identity_digest(self._state.settings.key_prefix, identity)
+
+
+class PickleSessionInterface(SessionInterface):
+    """Keep Python objects in sessions that live in Redis.
+
+    ::
+
+        app.session_interface = PickleSessionInterface()
+
+    Reads each application's ``PICKLESESSION_*`` configuration at its first request. Holds no state of its own: one
+    instance can serve several applications.
+    """
+
+    pickle_based = True
+
+    def open_session(self, app: Flask, request: Request) -> Session | None:
+        """Return the request's session, which loads nothing before it is used.
+
+        Called by Flask at the beginning of each request.
+
+        :return: ``None`` without a ``SECRET_KEY``: Flask's null session then explains itself.
+        """
+        if not app.secret_key:
+            return None
+        state = state_of(app)
+        return Session(
+            _RequestLoader(self, app, request, state),
+            state.serializer,
+            identity_keys=state.settings.identity_keys,
+            budget=Budget(state.settings.timeout),
+        )
+
+    def save_session(self, app: Flask, session: SessionMixin | None, response: Response) -> None:
+        """Save the session if it was changed, and set or delete the cookie where needed.
+
+        Called by Flask at the end of each request; a second time where the first response could not be finished.
+
+        :raises RefusedError: if a nested change left a value that cannot be stored.
+        """
+        if not isinstance(session, Session) or not session.is_used:
+            return
+        _add_vary_cookie(response)
+        if session.failure is None:
+            try:
+                outcome = self._save(app, session)
+            except SessionUnavailableError as error:
+                session.fail(error)
+            else:
+                self._write_cookie(app, session, response, outcome)
+        if session.failure is not None:
+            render_unavailable(app, session.failure, response)
+
+    def _save(self, app: Flask, session: Session) -> Outcome:
+        state = state_of(app)
+        try:
+            return state.manager.save(
+                session, state.signers(app).record, is_cookie_due=self._is_cookie_due(app, session)
+            )
+        except Exception:
+            # Flask calls again for the error page. What could not be saved once must not fail that one, too.
+            session.forget()
+            raise
+
+    def _is_cookie_due(self, app: Flask, session: Session) -> bool:
+        cookie = session.loaded.cookie
+        if cookie is None:
+            return False
+        if cookie.mark != self._mark(app):
+            return True
+        if not app.config["SESSION_REFRESH_EACH_REQUEST"] or not session.permanent:
+            return False
+        part = app.permanent_session_lifetime.total_seconds() / COOKIE_REFRESH_PART
+        return time() - cookie.signed_at > part
+
+    def _write_cookie(self, app: Flask, session: Session, response: Response, outcome: Outcome) -> None:
+        if outcome.delete:
+            self._delete_cookie(app, response)
+        elif outcome.set_id is not None:
+            self._set_cookie(app, session, response, outcome.set_id)
+
+    def _set_cookie(self, app: Flask, session: Session, response: Response, session_id: str) -> None:
+        state = state_of(app)
+        response.set_cookie(
+            self.get_cookie_name(app),
+            state.signers(app).cookie.sign(session_id, self._mark(app)),
+            expires=self.get_expiration_time(app, session),
+            **self._attributes(app),
+        )
+        if state.settings.no_store:
+            # OWASP Session Management: a response that carries the session id must not be kept by any cache.
+            response.headers["Cache-Control"] = "no-store"
+
+    def _delete_cookie(self, app: Flask, response: Response) -> None:
+        # A browser drops a cookie only if the attributes match those it was set with.
+        response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
+
+    def _attributes(self, app: Flask) -> dict[str, Any]:
+        return {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "httponly": self.get_cookie_httponly(app),
+            "samesite": self.get_cookie_samesite(app),
+            "partitioned": self.get_cookie_partitioned(app),
+        }
+
+    def _mark(self, app: Flask) -> str:
+        return attributes_mark(*self._attributes(app).values())
+
+
+def _add_vary_cookie(response: Response) -> None:
+    # Werkzeug's header set costs six times as much as this, on every request that uses the session.
+    if "Vary" in response.headers:
+        response.vary.add("Cookie")
+    else:
+        response.headers["Vary"] = "Cookie"

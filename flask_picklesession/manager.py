@@ -1,0 +1,99 @@
+"""One application's sessions: from a cookie's session id to a loaded session, and to a save."""
+
+from __future__ import annotations
+
+import math
+
+from .cookie import SignedId, handle_of
+from .exceptions import NewerRecordError, PayloadError, RecordError, StoreUnavailableError
+from .pickling import PickleSerializer
+from .report import Rejection, Reporter
+from .save import Outcome, Save
+from .session import Loaded, Session
+from .storage.deadline import Budget
+from .storage.record import END_REASONS, EndReason, Kind, Record, RecordSigner, ended_at, now_ms
+from .storage.store import Store
+
+
+class SessionManager:
+    """Load and save the sessions of one application.
+
+    :param store: where the records are.
+    :param serializer: values to bytes and back.
+    :param report: told what happens.
+    :param absolute_timeout: seconds after which a session ends however much it is used, or ``None``.
+    :param grace: seconds in which requests that still carry a replaced id must not set a cookie.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        serializer: PickleSerializer,
+        report: Reporter,
+        *,
+        absolute_timeout: float | None,
+        grace: float,
+    ) -> None:
+        self._store = store
+        self._serializer = serializer
+        self._report = report
+        self._absolute_timeout = absolute_timeout
+        self._grace = grace
+
+    def load(self, cookie: SignedId | None, signer: RecordSigner, budget: Budget, *, idle_timeout: float) -> Loaded:
+        """Return what a cookie leads to. Whatever is wrong with it or its record, the answer is "no session".
+
+        :param cookie: a valid cookie, or ``None``.
+        :param signer: verifies records.
+        :param budget: what the request may spend on the store.
+        :param idle_timeout: seconds that the record lives on from now.
+        :raises SessionUnavailableError: if the store failed, or a newer version wrote the record.
+        """
+        ttl = math.ceil(idle_timeout)
+        nothing = Loaded(idle_timeout=ttl)
+        if cookie is None:
+            return nothing
+        storage_key = self._store.storage_key(handle_of(cookie.session_id))
+        try:
+            with budget as deadline:
+                stored = self._store.load(storage_key, ttl=ttl, deadline=deadline)
+            if stored is None:
+                return nothing
+            content, is_current = signer.unsign(storage_key, stored)
+            record = Record.unpack(content)
+        except (StoreUnavailableError, NewerRecordError) as error:
+            raise self._report.unavailable(error) from error
+        except RecordError:
+            self._report.rejected(Rejection.RECORD)
+            return nothing
+        if record.is_past(now_ms()):
+            return nothing
+        if record.kind == Kind.ENDED:
+            return nothing._replace(was_replaced=self._was_just_replaced(record))
+        try:
+            values = self._serializer.load_container(record.body)
+        except PayloadError:
+            self._report.rejected(Rejection.PAYLOAD)
+            return nothing
+        return Loaded(cookie.session_id, record, values, is_current and cookie.is_current, ttl, cookie=cookie)
+
+    def _was_just_replaced(self, record: Record) -> bool:
+        return END_REASONS.get(record.body) is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
+
+    def save(self, session: Session, signer: RecordSigner, *, is_cookie_due: bool) -> Outcome:
+        """Write what the request changed, if anything.
+
+        :param session: a session that was used.
+        :param signer: signs records.
+        :param is_cookie_due: whether the cookie is to be set again, which needs a write.
+        :raises RefusedError: if a nested change left a value that cannot be stored.
+        :raises SessionUnavailableError: if the store failed; whether anything was written is unknown.
+        """
+        save = Save(
+            self._store, self._serializer, signer, self._report, session, absolute_timeout=self._absolute_timeout
+        )
+        try:
+            with session.budget as deadline:
+                return save.run(deadline, is_cookie_due=is_cookie_due)
+        except (StoreUnavailableError, NewerRecordError) as error:
+            raise self._report.unavailable(error) from error

@@ -1,0 +1,80 @@
+"""What operators are told: one log line and one signal for each event. No id, key or payload in either."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from enum import StrEnum
+
+from flask import Flask
+
+from . import signals
+from .exceptions import PayloadError, SessionUnavailableError
+from .storage.record import EndReason
+
+logger = logging.getLogger("flask_picklesession")
+
+
+class Rejection(StrEnum):
+    """Why a cookie or a record was not accepted."""
+
+    #: The cookie is malformed, or no key of ours signed it.
+    COOKIE = "cookie"
+    #: No key of ours signed the record for this session.
+    RECORD = "record"
+    #: The record is signed, but its payload is not one that the verifier passes.
+    PAYLOAD = "payload"
+
+
+class Drop(StrEnum):
+    """Why a write was dropped."""
+
+    #: The session had ended meanwhile, or was replaced.
+    ENDED = "ended"
+    #: The session belongs to somebody else now.
+    IDENTITY = "identity"
+    #: Somebody else wrote a value to the same key that this worker cannot restore.
+    QUARANTINED = "quarantined"
+
+
+class Reporter:
+    """Log and signal what happens to one application's sessions.
+
+    :param app: the application, as the sender of signals.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def saved(self, handle: str, *, created: bool) -> None:
+        """Report a session that was written."""
+        signals.session_saved.send(self._app, handle=handle, created=created)
+
+    def regenerated(self, handle: str, *, old_handle: str) -> None:
+        """Report a session that goes on under a new id."""
+        signals.session_regenerated.send(self._app, handle=handle, old_handle=old_handle)
+
+    def ended(self, handle: str, reason: EndReason) -> None:
+        """Report a session that is over."""
+        signals.session_ended.send(self._app, handle=handle, reason=reason)
+
+    def rejected(self, reason: Rejection) -> None:
+        """Report a cookie or record that is not accepted: the request gets a new session."""
+        logger.warning("session rejected: %s", reason.value)
+        signals.session_rejected.send(self._app, reason=reason)
+
+    def quarantined(self, key: str, error: PayloadError) -> None:
+        """Report a value that cannot be restored and is kept as it is."""
+        logger.warning("session value quarantined: %s", error.reason)
+        signals.session_quarantined.send(self._app, key=key, type_name=error.type_name)
+
+    def dropped(self, reason: Drop, keys: Sequence[str]) -> None:
+        """Report a write that was dropped."""
+        logger.warning("session write dropped: %s (%d keys)", reason.value, len(keys))
+        signals.session_dropped.send(self._app, reason=reason, keys=tuple(keys))
+
+    def unavailable(self, error: Exception) -> SessionUnavailableError:
+        """Report a failure of the store, and return the error that becomes the response."""
+        logger.error("session store unavailable: %s", error)
+        signals.session_unavailable.send(self._app, reason=str(error))
+        return SessionUnavailableError()

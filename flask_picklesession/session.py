@@ -1,0 +1,452 @@
+"""The session that views see: a lazy mapping that knows, key by key, what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from flask.sessions import SessionMixin
+
+from .cookie import SignedId, handle_of
+from .exceptions import PayloadError, QuarantinedKeyError, SessionUnavailableError, TypeRefusedError
+from .merge import Changes
+from .pickling import KeptFields, PickleSerializer, Stored
+from .storage.deadline import Budget
+from .storage.record import ANONYMOUS, Record
+
+# Stands for a value that is stored but was not asked for yet.
+_UNBUILT: Any = type("_Unbuilt", (), {"__slots__": (), "__repr__": lambda self: "<unbuilt>"})()
+_MISSING: Any = object()
+
+#: Types that can tell whose session it is: what :func:`str` makes of them is the same in every process.
+IDENTITY_TYPES = (str, int, UUID)
+
+
+class Loaded(NamedTuple):
+    """What a cookie led to in the store."""
+
+    #: The id of the live session, or ``None`` if there is none.
+    session_id: str | None = None
+    #: Its record.
+    record: Record | None = None
+    #: The record's values, key by key.
+    values: dict[str, Stored] = {}  # noqa: RUF012 - never written to
+    #: Whether record and cookie were signed by the newest secret key.
+    is_current: bool = True
+    #: Seconds that the record lives on without use.
+    idle_timeout: int = 0
+    #: Whether another request has just replaced this session's id: what this one writes must not set a cookie.
+    was_replaced: bool = False
+    #: Whether the request carried a cookie of this name at all.
+    had_cookie: bool = False
+    #: What the cookie says, if it is one of ours.
+    cookie: SignedId | None = None
+
+
+class Loader(Protocol):
+    """Where a session gets its content from, and tells what it cannot restore."""
+
+    def load(self, session: Session) -> Loaded:
+        """Return what the request's cookie leads to.
+
+        :raises SessionUnavailableError: if the store failed.
+        """
+
+    def quarantined(self, key: str, error: PayloadError) -> None:
+        """Report a value that cannot be restored."""
+
+    def user_digest(self, identity: str) -> bytes:
+        """Return the digest that a record carries for an identity."""
+
+
+class Session(SessionMixin):
+    """A session. Behaves as a :class:`dict` with str keys; nothing is loaded before its first use.
+
+    :param loader: where the content comes from.
+    :param serializer: what decides which values can be stored.
+    :param identity_keys: the keys that can tell whose session it is; the first one present does.
+    :param budget: what the request may spend on the store.
+    """
+
+    def __init__(
+        self, loader: Loader, serializer: PickleSerializer, *, identity_keys: tuple[str, ...], budget: Budget
+    ) -> None:
+        self._loader = loader
+        self._serializer = serializer
+        self._identity_keys = identity_keys
+        #: What the request may still spend on the store.
+        self.budget = budget
+        self._is_loaded = False
+        self._loaded = Loaded()
+        self._failed: SessionUnavailableError | None = None
+        #: Flask's flag: set by Flask when ``flask.session`` is touched. We go by :attr:`is_used`, since Flask's
+        #: ``session_transaction()`` never sets it.
+        self.accessed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        # The stored values, as loaded or last saved: the base of a merge.
+        self._stored: dict[str, Stored] = {}
+        # The same keys with their values, built where they were asked for, in the session's order.
+        self._live: dict[str, Any] = {}
+        # The values as they were handed out first.
+        self._built: dict[str, Any] = {}
+        self._quarantined: dict[str, str] = {}
+        self._kept = KeptFields()
+        self._cleared = False
+        self._forced = False
+        self._regenerated = False
+        self._touched = False
+
+    # -- loading
+
+    def _load(self) -> None:
+        self._is_loaded = True
+        try:
+            loaded = self._loader.load(self)
+        except SessionUnavailableError as error:
+            # From here on the session is quiet: an extension that asks again for its error page (Flask-Login does, in
+            # every response) must not fail again, nor wait again.
+            self._failed = error
+            raise
+        self._adopt(loaded)
+
+    def _adopt(self, loaded: Loaded) -> None:
+        self._reset()
+        self._loaded = loaded
+        self._stored = loaded.values
+        self._live = {key: _UNBUILT if type(value) is bytes else value for key, value in loaded.values.items()}
+
+    def _build(self, key: str) -> Any:
+        """Build a stored value and keep it; move it aside if it cannot be restored."""
+        try:
+            value = self._serializer.load_value(self._stored[key], self._kept)
+        except PayloadError as error:
+            del self._live[key]
+            self._quarantined[key] = error.type_name or error.reason
+            self._loader.quarantined(key, error)
+            return _MISSING
+        self._live[key] = self._built[key] = value
+        return value
+
+    def _build_all(self) -> dict[str, Any]:
+        if not self._is_loaded:
+            self._load()
+        for key in [key for key, value in self._live.items() if value is _UNBUILT]:
+            self._build(key)
+        return self._live
+
+    # -- the mapping
+
+    def __getitem__(self, key: str) -> Any:
+        if not self._is_loaded:
+            self._load()
+        value = self._live[key]
+        if value is _UNBUILT:
+            value = self._build(key)
+            if value is _MISSING:
+                raise KeyError(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        if not self._is_loaded:
+            self._load()
+        value = self._live.get(key, _MISSING)  # type: ignore[call-overload]  # any hashable may be asked for
+        if value is _UNBUILT:
+            value = self._build(key)  # type: ignore[arg-type]  # it is a key of ours
+        return value is not _MISSING
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not self._is_loaded:
+            self._load()
+        key = _plain_key(key)
+        if key in self._quarantined or (self._live.get(key) is _UNBUILT and key not in self):
+            raise QuarantinedKeyError(key)
+        if key in self._identity_keys and type(value) not in IDENTITY_TYPES:
+            raise _refused_identity(key, value)
+        # What cannot be restored is refused here, where the stack trace shows who stored it.
+        self._serializer.dump_value(value, path=_path(key), kept=self._kept)
+        self._live[key] = value
+        self._touched = True
+
+    def __delitem__(self, key: str) -> None:
+        if not self._is_loaded:
+            self._load()
+        if key in self._quarantined:
+            del self._quarantined[key]
+        else:
+            del self._live[key]
+        self._touched = True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._build_all())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._build_all())
+
+    def __len__(self) -> int:
+        return len(self._build_all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mapping):
+            return dict(self) == dict(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict
+
+    def __or__(self, other: Any) -> dict[str, Any]:
+        return {**self, **other} if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Any) -> dict[str, Any]:
+        return {**other, **self} if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Session:
+        self.update(other)
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict with the same values."""
+        return dict(self)
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(dict(self), memo)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the pair that was added last, and return it, as a dict does."""
+        for key in reversed(self._build_all()):
+            return key, self.pop(key)
+        raise KeyError("popitem(): the session is empty")
+
+    def clear(self) -> None:
+        """Remove everything, the quarantined values too. A barrier: nothing concurrent is merged across it.
+
+        Left empty, the session ends. Filled again, it goes on under a new session id.
+        """
+        if not self._is_loaded:
+            self._load()
+        self._live.clear()
+        self._quarantined.clear()
+        self._cleared = True
+        self._touched = True
+
+    def __repr__(self) -> str:
+        # Neither values nor the id: a repr ends up in logs and error pages.
+        if not self._is_loaded:
+            return "<Session: not loaded>"
+        return f"<Session: {len(self._live)} keys>"
+
+    # -- what the application can ask and do
+
+    @property
+    def new(self) -> bool:  # type: ignore[override]  # a class attribute in the mixin
+        """Whether no stored session stands behind this one."""
+        if not self._is_loaded:
+            self._load()
+        return self._loaded.record is None
+
+    @property
+    def modified(self) -> bool:
+        """Whether a key was assigned or removed. Set it to force a write; nested changes are found without it."""
+        return self._touched or self._forced
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        if value and not self._is_loaded:
+            self._load()
+        self._forced = value
+        self._touched = self._touched and value
+
+    @property
+    def handle(self) -> str | None:
+        """The session's public handle, or ``None`` before it is stored. It can list and revoke, never log in."""
+        if not self._is_loaded:
+            self._load()
+        return None if self._loaded.session_id is None else handle_of(self._loaded.session_id)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the session began (UTC), or ``None`` before it is stored."""
+        if self.new or self._loaded.record is None:
+            return None
+        return _as_datetime(self._loaded.record.born)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the session ends if it is not used again (UTC), or ``None`` before it is stored."""
+        if self.new or self._loaded.record is None:
+            return None
+        idle = datetime.now(UTC).timestamp() + self._loaded.idle_timeout
+        deadline = self._loaded.record.deadline / 1000
+        return datetime.fromtimestamp(min(idle, deadline) if deadline else idle, UTC)
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        """The keys whose values this worker cannot restore, each with the type that is not allowed, or the reason."""
+        self._build_all()
+        return dict(self._quarantined)
+
+    def destroy(self) -> None:
+        """End the session. What is assigned afterwards goes into a new one."""
+        self.clear()
+
+    def regenerate(self) -> None:
+        """Go on under a new session id; the old one ends when this request is saved."""
+        if not self._is_loaded:
+            self._load()
+        self._regenerated = True
+
+    def rollback(self) -> None:
+        """Forget all that this request changed."""
+        if self._is_loaded:
+            self._adopt(self._loaded)
+
+    # -- what the save asks
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything asked for the session's content."""
+        return self._is_loaded
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the session was loaded from."""
+        return self._loaded
+
+    @property
+    def failure(self) -> SessionUnavailableError | None:
+        """The store's failure that made this session quiet, if any."""
+        return self._failed
+
+    def fail(self, error: SessionUnavailableError) -> None:
+        """Make the session quiet for the rest of the request: it reads as empty and writes go nowhere."""
+        self._failed = error
+        self._is_loaded = True
+        self._loaded = Loaded()
+        self._reset()
+
+    @property
+    def is_cleared(self) -> bool:
+        """Whether :meth:`clear` or :meth:`destroy` was called."""
+        return self._cleared
+
+    @property
+    def is_regenerated(self) -> bool:
+        """Whether the application asked for a new session id."""
+        return self._regenerated
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether :attr:`modified` was set by hand."""
+        return self._forced
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything is left in it, built or not, restorable or not."""
+        return bool(self._live or self._quarantined)
+
+    @property
+    def base(self) -> dict[str, Stored]:
+        """The stored values as loaded or last saved."""
+        return self._stored
+
+    def changes(self) -> Changes:
+        """Return what this request changed.
+
+        :raises RefusedError: if a nested change left a value that cannot be stored.
+        """
+        assigned: dict[str, Any] = {}
+        for key, value in self._live.items():
+            if value is _UNBUILT:
+                continue
+            stored = self._stored.get(key, _MISSING)
+            if value is stored or (value is self._built.get(key, _MISSING) and self._serializer.is_immutable(value)):
+                continue
+            if stored is _MISSING or value is None:
+                assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self._kept)
+                continue
+            changed = self._serializer.same_value(value, stored, path=_path(key), kept=self._kept)
+            if changed is not None:
+                assigned[key] = changed
+        gone = self._stored.keys() - self._live.keys() - self._quarantined.keys()
+        return Changes(assigned, frozenset(gone))
+
+    def user_digest(self) -> bytes:
+        """Return the digest of the identity that the session holds now."""
+        for key in self._identity_keys:
+            if key in self._quarantined:
+                break
+            if key in self:
+                return self._loader.user_digest(str(self[key]))
+        else:
+            return ANONYMOUS
+        # Cannot be read here, so it was not changed here.
+        return self._loaded.record.user_digest if self._loaded.record else ANONYMOUS
+
+    def forget(self) -> None:
+        """Be an empty, new session: the stored one is over."""
+        self._adopt(Loaded(idle_timeout=self._loaded.idle_timeout, had_cookie=self._loaded.had_cookie))
+
+    def adopt_saved(self, session_id: str, record: Record, values: dict[str, Stored], changes: Changes) -> None:
+        """Take what was saved as the new base, keeping the objects that the application holds.
+
+        :param session_id: the id that it was saved under.
+        :param record: the record as it stands now.
+        :param values: what stands in the store now: my changes merged with theirs.
+        :param changes: what this request had changed.
+        """
+        for key, stored in values.items():
+            if key in changes.assigned or (key in self._live and _is_same(self._stored.get(key), stored)):
+                continue
+            if key not in self._quarantined:
+                self._built.pop(key, None)
+                self._live[key] = _UNBUILT if type(stored) is bytes else stored
+        for key in self._live.keys() - values.keys():
+            del self._live[key]
+        self._stored = values
+        self._loaded = self._loaded._replace(session_id=session_id, record=record, values=values, is_current=True)
+        # Flask's flag goes on telling that the request modified its session.
+        self._touched = self._touched or self._forced
+        self._cleared = self._forced = self._regenerated = False
+
+
+def identity_digest(prefix: str, identity: str) -> bytes:
+    """Return the digest of an identity that records carry: not secret, but not readable either."""
+    return sha256(f"{prefix}{identity}".encode()).digest()
+
+
+def _plain_key(key: object) -> str:
+    if type(key) is str:
+        return key
+    if isinstance(key, str):
+        # A subclass would come back as a plain str; str.__str__ does not run the subclass's own.
+        return str.__str__(key)
+    raise TypeError(f"a session key is a str, not {type(key).__qualname__}")
+
+
+def _path(key: str) -> str:
+    return f"session[{key!r}]"
+
+
+def _is_same(left: object, right: object) -> bool:
+    return left is right or (type(left) is type(right) and left == right)
+
+
+def _as_datetime(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _refused_identity(key: str, value: object) -> TypeRefusedError:
+    kind = type(value)
+    return TypeRefusedError(
+        _path(key),
+        f"says whose session it is and cannot be a {kind.__qualname__}",
+        "Store a str, an int or a UUID",
+        type_name=f"{kind.__module__}:{kind.__qualname__}",
+    )

@@ -1,0 +1,92 @@
+"""Real servers for the tests: Valkey out of the embedded wheel, and Debian's Redis where it is installed."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from flask_picklesession.storage.embedded import EmbeddedServer
+
+#: The servers that the tests run on.
+NAMES = ("valkey", "redis")
+
+
+def binary_of(name: str) -> str | None:
+    """Return the path of a server's binary, or ``None`` if it is not installed."""
+    if name == "redis":
+        return shutil.which("redis-server")
+    return str(EmbeddedServer.find_binary())
+
+
+class Server:
+    """One server process on a TCP port of this machine.
+
+    :param binary: the server's binary.
+    :param folder: where it keeps its data.
+    :param options: further command line options.
+    """
+
+    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+        self._binary = binary
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                self._binary,
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
+                *("--save", "", "--appendonly", "yes", "--logfile", str(self._folder / "log")),
+                *self._options,
+            ]
+        )
+        deadline = time.monotonic() + 10
+        with redis.Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+                else:
+                    return
+
+    def stop(self) -> None:
+        """Stop it; its data stay."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it answer nothing, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

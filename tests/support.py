@@ -1,0 +1,102 @@
+"""A site whose requests run whatever a test hands them, and browsers that visit it.
+
+A view may itself let another browser visit: that request then runs from beginning to end while the first one
+is in flight, which makes every interleaving of two requests a plain function call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from blinker import Signal
+from flask import Flask, request
+from flask.testing import FlaskClient
+from werkzeug.http import parse_cookie
+from werkzeug.test import TestResponse
+
+from flask_picklesession import PickleSessionInterface
+from flask_picklesession.interface import EXTENSION_KEY
+
+View = Callable[[], object]
+
+
+def make_app(url: str, prefix: str, **config: Any) -> Flask:
+    """Return an application with a drop-in session interface and one route that runs a test's view."""
+    app = Flask("site")
+    app.config.update(SECRET_KEY="a secret key for tests", PICKLESESSION_URL=url, PICKLESESSION_KEY_PREFIX=prefix)
+    app.config.update(config)
+    app.session_interface = PickleSessionInterface()
+
+    @app.route("/")
+    def run() -> object:
+        result = request.environ["tests.view"]()
+        return "" if result is None else result
+
+    return app
+
+
+def close(app: Flask) -> None:
+    """Close the connections of an application that was used."""
+    state = app.extensions.get(EXTENSION_KEY)
+    if state is not None:
+        state.store.close()
+
+
+class Browser:
+    """A browser with its cookies."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._client: FlaskClient = app.test_client()
+
+    def visit(self, view: View, **kwargs: Any) -> TestResponse:
+        """Make one request that runs the view."""
+        return self._client.get("/", environ_overrides={"tests.view": view}, **kwargs)
+
+    def ask(self, view: Callable[[], Any]) -> Any:
+        """Make one request and return what the view returned, as an object."""
+        results: list[Any] = []
+
+        def remember() -> str:
+            results.append(view())
+            return ""
+
+        response = self.visit(remember)
+        assert response.status_code == 200, response.text
+        return results[0]
+
+    @property
+    def cookie(self) -> str | None:
+        """The session cookie's value."""
+        cookie = self._client.get_cookie("session")
+        return None if cookie is None else cookie.value
+
+    @cookie.setter
+    def cookie(self, value: str) -> None:
+        self._client.set_cookie("session", value)
+
+    def copy(self) -> Browser:
+        """Return a second window of the same browser."""
+        other = Browser(self._app)
+        if self.cookie is not None:
+            other.cookie = self.cookie
+        return other
+
+
+def set_cookies(response: TestResponse) -> list[str]:
+    """Return the response's Set-Cookie headers for the session cookie."""
+    return [header for header in response.headers.getlist("Set-Cookie") if "session" in parse_cookie(header)]
+
+
+@contextmanager
+def recorded(signal: Signal, app: Flask) -> Iterator[list[dict[str, Any]]]:
+    """Collect what a signal sends."""
+    sent: list[dict[str, Any]] = []
+
+    def receive(sender: Flask, **data: Any) -> None:
+        sent.append(data)
+
+    with signal.connected_to(receive, app):
+        yield sent

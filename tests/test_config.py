@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask, session
+
+from flask_picklesession import AllowList, ConfigurationError, PickleSession, PickleSessionInterface
+from flask_picklesession.config import read_settings
+
+from .samples import Basket
+from .support import Browser
+
+URL = "redis://localhost:1/0"
+
+
+def read(**config: Any) -> Any:
+    """Return the settings of a configuration with these keys of ours."""
+    return read_settings({f"PICKLESESSION_{key}": value for key, value in config.items()})
+
+
+def problems(**config: Any) -> tuple[str, ...]:
+    """Return what is wrong with a configuration."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(**config)
+    return caught.value.problems
+
+
+class TestDefaults:
+    def test_defaults(self) -> None:
+        """A URL is all that is needed."""
+        settings = read(URL=URL)
+
+        assert settings.key_prefix == "session:"
+        assert settings.idle_timeout is None
+        assert settings.absolute_timeout is None
+        assert settings.max_size == 262144
+        assert settings.identity_keys == ("_user_id", "user_id")
+        assert settings.grace == 10
+        assert settings.timeout == 1.0
+        assert settings.no_store is True
+
+    def test_keys_of_others_are_left_alone(self) -> None:
+        """Only keys with our prefix are looked at."""
+        assert read_settings({"SESSION_TYPE": "redis", "PICKLESESSION_URL": URL}).key_prefix == "session:"
+
+
+class TestValues:
+    @pytest.mark.parametrize("value", [90, 90.0, timedelta(seconds=90)])
+    def test_times_are_seconds_or_timedelta(self, value: object) -> None:
+        """A time is a number of seconds or a timedelta."""
+        settings = read(URL=URL, IDLE_TIMEOUT=value, ABSOLUTE_TIMEOUT=value, GRACE=value, TIMEOUT=value)
+
+        assert settings.idle_timeout == settings.absolute_timeout == settings.grace == settings.timeout == 90.0
+
+    def test_grace_may_be_zero(self) -> None:
+        """ASVS 7.2.4 without a deviation: no grace at all."""
+        assert read(URL=URL, GRACE=0).grace == 0
+
+    @pytest.mark.parametrize("value", [0, -1, "90", None, True, float("inf"), float("nan"), timedelta(0)])
+    def test_timeout_of_another_kind_is_named(self, value: object) -> None:
+        """What is no positive time is refused with the key's name."""
+        (problem,) = problems(URL=URL, TIMEOUT=value)
+
+        assert problem.startswith("PICKLESESSION_TIMEOUT: must be ")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("KEY_PREFIX", ""),
+            ("KEY_PREFIX", 5),
+            ("KEY_PREFIX", "caf\u00e9:"),
+            ("KEY_PREFIX", "a\n"),
+            ("IDLE_TIMEOUT", 0),
+            ("ABSOLUTE_TIMEOUT", "1"),
+            ("MAX_SIZE", 0),
+            ("MAX_SIZE", True),
+            ("MAX_SIZE", 1.5),
+            ("IDENTITY_KEYS", "user_id"),
+            ("IDENTITY_KEYS", []),
+            ("IDENTITY_KEYS", [5]),
+            ("GRACE", -1),
+            ("NO_STORE", "yes"),
+            ("ALLOW", "nomodule"),
+            ("ALLOW", ["no.such.module:Class"]),
+            ("ALLOW", [len]),
+            ("URL", 5),
+            ("URL", "http://localhost"),
+            ("URL", "localhost:6379"),
+        ],
+    )
+    def test_wrong_value_is_named(self, key: str, value: object) -> None:
+        """Each wrong value is refused, with the key's name."""
+        (problem,) = problems(**{"URL": URL, key: value})
+
+        assert f"PICKLESESSION_{key}" in problem
+
+
+class TestProblems:
+    def test_all_problems_at_once(self) -> None:
+        """Nobody mends a configuration one start at a time."""
+        found = problems(TIMEUOT=2, MAX_SIZE="big", GRACE=-1)
+
+        assert len(found) == 4
+        assert found[0] == "PICKLESESSION_TIMEUOT is not a setting. Did you mean PICKLESESSION_TIMEOUT?"
+
+    def test_message_holds_all_of_them(self) -> None:
+        """The error's text can be worked through line by line."""
+        with pytest.raises(ConfigurationError, match=r"(?s)not configured.*MAX_SIZE.*GRACE"):
+            read(URL=URL, MAX_SIZE="big", GRACE=-1)
+
+    def test_neither_url_nor_client_shows_both_lines(self) -> None:
+        """There is no default on localhost."""
+        (problem,) = problems()
+
+        assert "PICKLESESSION_URL =" in problem
+        assert "PICKLESESSION_CLIENT =" in problem
+
+    def test_url_and_client_are_too_much(self) -> None:
+        """One of them is meant, and we do not guess which."""
+        with redis.Redis() as client:
+            (problem,) = problems(URL=URL, CLIENT=client)
+
+        assert "both" in problem
+
+    def test_client_of_another_kind_is_named(self) -> None:
+        """A client is a redis-py client."""
+        (problem,) = problems(CLIENT="redis://localhost")
+
+        assert "PICKLESESSION_CLIENT" in problem
+
+    def test_client_that_decodes_is_refused(self) -> None:
+        """Sessions are bytes: ``decode_responses=True`` would fail at the first read."""
+        with redis.Redis(decode_responses=True) as client:
+            (problem,) = problems(CLIENT=client)
+
+        assert "decode_responses" in problem
+
+    def test_password_is_not_shown(self) -> None:
+        """A URL's password stays out of the error."""
+        (problem,) = problems(URL="http://user:hunter2@localhost")
+
+        assert "hunter2" not in problem
+
+
+class TestSources:
+    def test_environment(self, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every key can come from ``app.config.from_prefixed_env()``."""
+        monkeypatch.setenv("FLASK_PICKLESESSION_URL", redis_url)
+        monkeypatch.setenv("FLASK_PICKLESESSION_KEY_PREFIX", prefix)
+        monkeypatch.setenv("FLASK_PICKLESESSION_TIMEOUT", "2.5")
+        monkeypatch.setenv("FLASK_PICKLESESSION_NO_STORE", "false")
+        monkeypatch.setenv("FLASK_PICKLESESSION_ALLOW", '["tests.samples:Basket"]')
+        monkeypatch.setenv("FLASK_PICKLESESSION_IDENTITY_KEYS", '["account"]')
+        app = Flask("site")
+        app.config.from_prefixed_env()
+
+        settings = read_settings(app.config)
+
+        assert settings.timeout == 2.5
+        assert settings.no_store is False
+        assert settings.identity_keys == ("account",)
+
+    def test_ready_client(self, raw: redis.Redis, prefix: str, make_app: Callable[..., Flask]) -> None:
+        """PICKLESESSION_CLIENT takes a client instead of a URL."""
+        browser = Browser(make_app(PICKLESESSION_URL=None, PICKLESESSION_CLIENT=raw))
+        browser.visit(lambda: session.update(n=[1]))
+        browser.visit(lambda: session.update(m=2))
+
+        assert browser.ask(lambda: dict(session)) == {"n": [1], "m": 2}
+
+    @pytest.mark.parametrize(
+        "allow", [Basket, [Basket], ["tests.samples:Basket"], "tests.samples:Basket", AllowList.of([Basket])]
+    )
+    def test_allow_takes_classes_names_and_lists(self, make_app: Callable[..., Flask], allow: object) -> None:
+        """PICKLESESSION_ALLOW can be written in several ways."""
+        browser = Browser(make_app(PICKLESESSION_ALLOW=allow))
+        browser.visit(lambda: session.update(basket=Basket(["x"])))
+
+        assert browser.ask(lambda: session["basket"]) == Basket(["x"])
+
+
+class TestInstallation:
+    def test_drop_in_reads_the_configuration_at_the_first_request(self) -> None:
+        """``app.session_interface = PickleSessionInterface()`` alone checks nothing; a request then fails loudly."""
+        app = Flask("site")
+        app.secret_key = "x"
+        app.session_interface = PickleSessionInterface()
+        app.testing = True
+
+        with pytest.raises(ConfigurationError):
+            app.test_client().get("/")
+
+    def test_extension_checks_at_once(self) -> None:
+        """``PickleSession(app)`` validates now."""
+        with pytest.raises(ConfigurationError):
+            PickleSession(Flask("site"))
+
+    def test_init_app_installs_the_interface(self, redis_url: str) -> None:
+        """The extension can be made before the application."""
+        sessions, app = PickleSession(), Flask("site")
+        app.config["PICKLESESSION_URL"] = redis_url
+
+        sessions.init_app(app)
+
+        assert isinstance(app.session_interface, PickleSessionInterface)
+
+    def test_several_applications_in_one_process(self, redis_url: str, prefix: str) -> None:
+        """One interface serves several applications, each with its own settings."""
+        from .support import make_app
+
+        interface = PickleSessionInterface()
+        one = make_app(redis_url, prefix + "one:", PICKLESESSION_ALLOW=[Basket])
+        two = make_app(redis_url, prefix + "two:")
+        one.session_interface = two.session_interface = interface
+        first, second = Browser(one), Browser(two)
+        first.visit(lambda: session.update(basket=Basket(["x"])))
+        second.visit(lambda: session.update(n=2))
+
+        assert first.ask(lambda: session["basket"]) == Basket(["x"])
+        assert second.ask(lambda: dict(session)) == {"n": 2}
+        assert second.visit(lambda: session.update(basket=Basket())).status_code == 500
+
+    def test_says_that_it_is_pickle_based(self) -> None:
+        """Flask's flag for interfaces that pickle."""
+        assert PickleSessionInterface.pickle_based is True
