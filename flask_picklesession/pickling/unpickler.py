@@ -55,4 +55,6 @@ def unpickle(data: bytes, unpickler: type[AllowListUnpickler]) -> Any:
         raise
     except Exception as error:
         # Restorers, hash and equality of values raise what they like: nine types of error in a census of mutations.
-        raise PayloadError(f"a restorer or key was refused with {type(error).__name__}") from error
+        reason = f"a restorer or key was refused with {type(error).__name__}"
+    # Outside of the handler: what was raised may quote the bytes, so it must not travel along as the context.
+    raise PayloadError(reason)

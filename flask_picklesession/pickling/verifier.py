@@ -193,7 +193,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     # Most values are restored from one short str or bytes: take the whole sequence at once.
                     length = data[i + 1]
                     end = i + 2 + length
-                    if data[end : end + 5] == _LEAF_END:
+                    # The marker's length is left to the long way: it may be the marker, for a later name to refer to.
+                    if data[end : end + 5] == _LEAF_END and length != _MARKER_LENGTH:
                         size = _EVEN + ((length >> 4) << 1)
                         memo += (size, (size + _ONE_DEEP + 2) | 1, (size + _TWO_DEEP + 2) | 1)
                         push((size + _TWO_DEEP + 2) | 1)
@@ -500,9 +501,10 @@ def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: di
     return i
 
 
-def verify_container(data: bytes, limits: Limits) -> None:
+def verify_container(data: bytes, limits: Limits) -> int:
     """Pass a payload's container, or refuse it: a dict of str keys, whose values are scalars or bytes.
 
+    :return: the number of keys, for the caller to see that none stands twice.
     :raises PayloadError: if these bytes are not what we write within these limits.
     """
     if len(data) > limits.max_bytes:
@@ -510,12 +512,13 @@ def verify_container(data: bytes, limits: Limits) -> None:
     if data[:3] != b"\x80\x05}":
         raise PayloadError("not a payload")
     try:
-        _run_container(data, limits)
+        return _run_container(data, limits)
     except IndexError:
         raise PayloadError("truncated") from None
 
 
-def _run_container(data: bytes, limits: Limits) -> None:
+def _run_container(data: bytes, limits: Limits) -> int:
+    keys = 0
     i = 3
     while True:
         opcode = data[i]
@@ -523,7 +526,7 @@ def _run_container(data: bytes, limits: Limits) -> None:
         if opcode == 0x2E:  # STOP
             if i != len(data):
                 raise PayloadError("bytes after STOP")
-            return
+            return keys
         is_batch = opcode == 0x28  # MARK
         if not is_batch:
             i -= 1
@@ -532,6 +535,7 @@ def _run_container(data: bytes, limits: Limits) -> None:
             i += 1
             continue
         while True:
+            keys += 1
             # The key.
             opcode = data[i]
             if opcode == 0x8C:  # SHORT_BINUNICODE

@@ -20,7 +20,7 @@ from hashlib import sha1
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from ..exceptions import RecordError, StoreUnavailableError
 from .connection import Link
@@ -39,8 +39,10 @@ return redis.call('GET', KEYS[1])
 # The name that EVALSHA wants; nothing rests on its strength.
 _SAVE_SCRIPT_SHA = sha1(_SAVE_SCRIPT.encode("ascii"), usedforsecurity=False).hexdigest()
 
-# Servers that refuse writes but still read: a replica, or one that cannot persist or replicate.
-_REFUSES_WRITES = ("READONLY", "MISCONF", "NOREPLICAS", "OOM")
+# Servers that refuse writes but still read: a replica, one without memory, one that cannot persist or replicate.
+# redis-py has classes for the first two, and takes their codes out of the text.
+_REFUSES_WRITES = (ReadOnlyError, OutOfMemoryError)
+_REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 
 
 class Saved(NamedTuple):
@@ -78,11 +80,7 @@ class Store:
         :param ttl: seconds until Redis drops it.
         :raises StoreUnavailableError: if the store failed, or refuses writes.
         """
-
-        def send() -> Any:
-            return self._write(deadline, "SET", storage_key, record, "EX", ttl, "NX")
-
-        reply, repeated = _with_one_repeat(send, deadline)
+        reply, repeated = self._write(deadline, "SET", storage_key, record, "EX", ttl, "NX")
         if reply is not None:
             return Saved(True, None, repeated)
         current = self.load(storage_key, ttl=None, deadline=deadline)
@@ -140,15 +138,15 @@ class Store:
 
         :raises StoreUnavailableError: if the store failed, or refuses writes: the session may not be over.
         """
-        _with_one_repeat(lambda: self._write(deadline, "SET", storage_key, record, "EX", ttl), deadline)
+        self._write(deadline, "SET", storage_key, record, "EX", ttl)
 
     def close(self) -> None:
         """Close the connections."""
         self._link.close()
 
-    def _write(self, deadline: float, *command: bytes | str | int) -> Any:
+    def _write(self, deadline: float, *command: bytes | str | int) -> tuple[Any, bool]:
         try:
-            return self._link.call(deadline, *command)
+            return _with_one_repeat(lambda: self._link.call(deadline, *command), deadline)
         except ResponseError as error:
             raise _unavailable(error) from error
 
@@ -159,7 +157,7 @@ class Store:
             except ResponseError as error:
                 if _is_unsupported(error):
                     self._has_getex = False
-                elif isinstance(error, ReadOnlyError) or str(error).startswith(_REFUSES_WRITES):
+                elif isinstance(error, _REFUSES_WRITES) or str(error).startswith(_REFUSES_WRITES_CODES):
                     # A server that refuses writes still answers reads. The TTL stays; nobody is logged out.
                     return self._link.call(deadline, "GET", storage_key)
                 else:
@@ -210,6 +208,5 @@ def _is_unsupported(error: ResponseError) -> bool:
 
 
 def _unavailable(error: ResponseError) -> StoreUnavailableError:
-    # The first word of an error reply is its code; the rest can quote arguments.
-    code = str(error).split(" ", 1)[0]
-    return StoreUnavailableError(f"the server refused the command ({type(error).__name__}: {code})")
+    # Its type only: the text can quote arguments.
+    return StoreUnavailableError(f"the server refused the command ({type(error).__name__})")
