@@ -112,13 +112,14 @@ class EmbeddedServer:
     def _start(self, limit: float) -> None:
         # A socket that a killed server left behind.
         Path(self.socket_path).unlink(missing_ok=True)
-        subprocess.Popen(
+        subprocess.run(
             [sys.executable, "-I", supervisor.__file__, str(self._users_path), *self._command()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # A process session of its own: an interrupt at the terminal reaches the application only.
             start_new_session=True,
+            check=True,
         )
         while not _answers(self.socket_path):
             if monotonic() > limit:

@@ -50,4 +50,6 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    # In the background: nobody's child, so that no user of the folder has to wait for it when it ends.
+    if os.fork() == 0:
+        sys.exit(main(sys.argv[1], sys.argv[2:]))
