@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from ..exceptions import RegistrationError
-from .names import MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
+from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
 from .records import KeptFields, Shape, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
 from .verifier import Kind, restorer_entry
@@ -47,8 +47,8 @@ class Allowed(NamedTuple):
     aliases: tuple[str, ...]
     #: The value -> what the pickler is to write.
     reduce: Callable[[Any], Reduction]
-    #: Kind -> restorer.
-    restorers: dict[Kind, Restorer]
+    #: What its name ends with, kind, restorer.
+    restorers: tuple[tuple[str, Kind, Restorer], ...]
     is_immutable: bool
     is_risky: bool
     has_names: bool
@@ -199,12 +199,16 @@ class AllowList:
         self._is_frozen = True
 
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
-        if shape.flat is not None:
-            restorers = {Kind.VALUE: sealed(shape.make)}
-            reduce = _flat_reducer(token_for(name), shape.flat)
+        restorers: tuple[tuple[str, Kind, Restorer], ...]
+        if shape.fill is None:
+            restorers = (("", Kind.VALUE, sealed(shape.make)),)
         else:
-            # A shape is either flat, or has both of these.
-            restorers = {Kind.MAKER: sealed(shape.make), Kind.SETTER: sealed(cast(Any, shape.fill))}
+            restorers = _record_restorers(shape.make, shape.fill)
+        if shape.make_flat is not None:
+            restorers += ((FLAT_SUFFIX, Kind.VALUE, sealed(shape.make_flat)),)
+        if shape.flat is not None:
+            reduce = _flat_reducer(token_for(name + FLAT_SUFFIX if shape.make_flat else name), shape.flat)
+        else:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
         self._register(
             Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, shape.is_risky, shape.has_names)
@@ -218,8 +222,7 @@ class AllowList:
             arguments, content = reduce(value)
             return maker, arguments, content, None, None, setter
 
-        restorers = {Kind.MAKER: sealed(make), Kind.SETTER: sealed(fill)}
-        self._register(Allowed(cls, name, (), reducer, restorers, False, False, False))
+        self._register(Allowed(cls, name, (), reducer, _record_restorers(make, fill), False, False, False))
 
     def _register(self, allowed: Allowed) -> None:
         self._refuse_if_frozen(type_name(allowed.cls))
@@ -254,16 +257,16 @@ class AllowList:
         """Return written name -> what stands for its restorer in the verifier."""
         entries = {}
         for number, allowed in enumerate(self._by_class.values()):
-            for kind, written in _written_names(allowed):
+            for written, kind, _restorer in _written_names(allowed):
                 entries[written] = restorer_entry(kind, number)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:
         """Return what stands in a segment (module and name) -> restorer."""
         return {
-            (MARKER, written.decode("ascii")): allowed.restorers[kind]
+            (MARKER, written.decode("ascii")): restorer
             for allowed in self._by_class.values()
-            for kind, written in _written_names(allowed)
+            for written, _kind, restorer in _written_names(allowed)
         }
 
 
@@ -278,10 +281,14 @@ def text_reduction(text: str) -> Reduction:
     return token_for(_TEXT_NAME), (text,)
 
 
-def _written_names(allowed: Allowed) -> Iterable[tuple[Kind, bytes]]:
+def _written_names(allowed: Allowed) -> Iterable[tuple[bytes, Kind, Restorer]]:
     for name in (allowed.name, *allowed.aliases):
-        for kind in allowed.restorers:
-            yield kind, written_name(name + STATE_SUFFIX if kind == Kind.SETTER else name)
+        for suffix, kind, restorer in allowed.restorers:
+            yield written_name(name + suffix), kind, restorer
+
+
+def _record_restorers(make: Callable[..., Any], fill: Callable[..., None]) -> tuple[tuple[str, Kind, Restorer], ...]:
+    return (("", Kind.MAKER, sealed(make)), (STATE_SUFFIX, Kind.SETTER, sealed(fill)))
 
 
 def _flat_reducer(token: Token, flat: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], Reduction]:

@@ -19,6 +19,9 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:<>-]{0,199}\Z")
 #: Ends the name of the restorer that fills a record in, beside the one that makes it.
 STATE_SUFFIX = "#state"
 
+#: Ends the name of the restorer that builds a record at once, of its fields.
+FLAT_SUFFIX = "#flat"
+
 # The pickler reads a dot in a name as attribute access.
 _DOT, _DOT_WRITTEN = ".", "/"
 
@@ -51,4 +54,4 @@ def written_name(name: str) -> bytes:
 
 def read_name(written: bytes) -> str:
     """Return the name that stands in a segment, for messages: unreadable characters are replaced."""
-    return written[:200].decode("ascii", "replace").replace(_DOT_WRITTEN, _DOT).removesuffix(STATE_SUFFIX)
+    return written[:200].decode("ascii", "replace").replace(_DOT_WRITTEN, _DOT).partition("#")[0]

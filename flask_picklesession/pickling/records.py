@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cached_property
+from operator import itemgetter
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, cast
 
@@ -21,6 +22,7 @@ from ..exceptions import PayloadError, RegistrationError
 from .restorers import Refused
 
 _ABSENT: Any = object()
+_NOTHING: dict[str, Any] = {}
 
 #: Reduced: the arguments of the restorer, or arguments of the maker and the state.
 Reduced = tuple[tuple[Any, ...], Any]
@@ -71,6 +73,9 @@ class Shape(NamedTuple):
     is_risky: bool = False
     #: Whether the arguments begin with the field names, to which kept fields can be added.
     has_names: bool = False
+    #: Builds a record at once, where :attr:`make` makes an empty one. Both are known for each record class, so that a
+    #: class can become frozen, or cease to be.
+    make_flat: Callable[..., Any] | None = None
 
 
 def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
@@ -191,12 +196,17 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
     if cls.__new__ is not object.__new__:
         raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
     reader = _Reader(cls, declared)
+    names, count = declared.names, len(declared.names)
+    is_plain = reader.is_plain
     # A record whose __hash__ looks at its fields may be asked for it before they are there, in a cycle.
-    is_risky = cls.__hash__ not in (None, object.__hash__)
+    is_risky = cls.__hash__ not in (None, cast(Any, object.__hash__))
 
     def make_flat(stored: tuple[str, ...], *values: Any) -> Any:
         instance: Any = object.__new__(cls)
-        reader.write(instance, stored, values)
+        if is_plain and stored == names and len(values) == count:
+            instance.__dict__.update(zip(names, values, strict=True))
+        else:
+            reader.write(instance, stored, values)
         return instance
 
     def make() -> Any:
@@ -205,11 +215,20 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
     def fill(instance: Any, state: tuple[Any, ...]) -> None:
         if type(instance) is not cls or type(state) is not tuple or not state:
             raise PayloadError("a state of another class")
-        reader.write(instance, state[0], state[1:])
+        if is_plain and state[0] == names and len(state) == count + 1:
+            instance.__dict__.update(zip(names, state[1:], strict=True))
+        else:
+            reader.write(instance, state[0], state[1:])
 
-    if declared.is_frozen:
-        return Shape(reader.read, make_flat, is_risky=False, has_names=True)
-    return Shape(None, make, reader.read, fill, is_risky=is_risky, has_names=True)
+    return Shape(
+        reader.read if declared.is_frozen else None,
+        make,
+        reader.read,
+        fill,
+        is_risky=is_risky and not declared.is_frozen,
+        has_names=True,
+        make_flat=make_flat,
+    )
 
 
 def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
@@ -277,7 +296,11 @@ class _Reader:
             for name in names
             if isinstance(found := inspect.getattr_static(cls, name, None), MemberDescriptorType)
         }
-        self._is_plain = not self._slots
+        #: Whether all fields stand in the instance's ``__dict__``.
+        self.is_plain = not self._slots
+        self._count = len(names)
+        # Of a single name it would not return a tuple.
+        self._get = itemgetter(*names) if self.is_plain and len(names) > 1 else None
         self._ignored = {
             name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, cached_property)
         }
@@ -296,15 +319,15 @@ class _Reader:
 
         :raises Refused: if the instance has attributes that the class does not declare.
         """
-        if self._is_plain:
-            attributes = instance.__dict__
-            # The common case: just the declared fields are there, in whatever order.
-            if attributes.keys() == self._known:
-                return (self._names, *map(attributes.__getitem__, self._names))
-        else:
-            attributes = getattr(instance, "__dict__", {})
+        attributes = getattr(instance, "__dict__", _NOTHING)
+        # The common case: just the declared fields are there, in whatever order.
+        if self._get is not None and len(attributes) == self._count:
+            try:
+                return (self._names, *self._get(attributes))
+            except KeyError:
+                pass
         found = self._found(instance, attributes)
-        names = self._names if len(found) == len(self._names) else tuple(found)
+        names = self._names if len(found) == self._count else tuple(found)
         return (names, *found.values())
 
     def _found(self, instance: Any, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -324,10 +347,7 @@ class _Reader:
 
     def write(self, instance: Any, stored: tuple[str, ...], values: tuple[Any, ...]) -> None:
         """Set the stored fields, and defaults for those that were not stored."""
-        if stored == self._names and len(values) == len(self._names):
-            if self._is_plain:
-                instance.__dict__.update(zip(stored, values, strict=True))
-                return
+        if stored == self._names and len(values) == self._count:
             found = dict(zip(stored, values, strict=True))
         else:
             found, unknown = _by_name(stored, values, self._names)

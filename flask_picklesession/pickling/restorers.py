@@ -116,7 +116,7 @@ def _check_decimal(value: Decimal) -> None:
 
 def _reduce_decimal(value: Decimal) -> tuple[Any, ...]:
     text = str(value)
-    if len(text) > _PLAIN_DECIMAL or not text[-1:].isdigit() or "E" in text:
+    if len(text) > _PLAIN_DECIMAL or "E" in text or "N" in text:
         if len(text) > MAX_DECIMAL_TEXT:
             raise Refused(f"has more than {MAX_DECIMAL_TEXT} characters")
         _check_decimal(value)
@@ -127,7 +127,8 @@ def _restore_decimal(text: str) -> Decimal:
     if type(text) is not str or len(text) > MAX_DECIMAL_TEXT:
         raise _unwritten()
     value = Decimal(text)
-    if len(text) > _PLAIN_DECIMAL or not text[-1:].isdigit() or "E" in text:
+    # From any spelling: "1e9" and "snan" are read, too.
+    if len(text) > _PLAIN_DECIMAL or not text.replace(".", "0", 1).replace("-", "0", 1).isdigit():
         _check_decimal(value)
     return value
 
@@ -161,6 +162,7 @@ def _restore_range(start: int, stop: int, step: int) -> range:
 
 # CPython's own pickled form: the fold is the first bit of the month, the microsecond has three bytes.
 _DATETIME = struct.Struct(">H5BBH")
+_DATETIME_SIZE = _DATETIME.size
 
 
 def _check_zone(zone: tzinfo | None) -> None:
@@ -175,11 +177,22 @@ def _reduce_datetime(value: datetime) -> tuple[Any, ...]:
     return (state,) if zone is None else (state, zone)
 
 
-def _restore_datetime(state: bytes, zone: tzinfo | None = None) -> datetime:
-    if type(state) is not bytes or len(state) != _DATETIME.size:
+def _restore_datetime(state: Any, zone: tzinfo | None = None) -> datetime:
+    if type(state) is not bytes or len(state) != _DATETIME_SIZE:
         raise _unwritten()
-    _check_zone_read(zone)
-    # From the numbers, which are all checked: datetime(state) looks at the month only and takes day 255.
+    if zone is not None:
+        _check_zone_read(zone)
+    # datetime(state) looks at the month only and takes day 255. What is plainly within all bounds needs no more.
+    if (
+        state[3] < 29
+        and state[3]
+        and state[4] < 24
+        and state[5] < 60
+        and state[6] < 60
+        and state[7] < 15
+        and (0 < state[0] < 39)
+    ):
+        return datetime(state, zone)  # type: ignore[call-arg]  # noqa: DTZ001 - CPython's own pickled form
     year, month, day, hour, minute, second, high, low = _DATETIME.unpack(state)
     return datetime(year, month & 127, day, hour, minute, second, high << 16 | low, zone, fold=month >> 7)
 

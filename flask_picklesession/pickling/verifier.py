@@ -77,6 +77,10 @@ _DICT = _SPECIAL | _KIND_DICT
 _SET = _SPECIAL | _KIND_SET
 _RECORD = _SPECIAL | _KIND_RECORD
 
+# Length -> entry of a short str or bytes; and of it, of the tuple around it, and of what is restored from that.
+_SHORT = tuple(_EVEN + ((length >> 4) << 1) for length in range(256))
+_LEAVES = tuple((size, (size + _ONE_DEEP + 2) | 1, (size + _TWO_DEEP + 2) | 1) for size in _SHORT)
+
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
 
@@ -165,11 +169,11 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     i = _bind_setter(data, i, entry, stack, records)
                 push(entry)
             else:
-                length = i - 1 - start
+                length = data[start - 1]
                 if length == _MARKER_LENGTH and data[start : i - 1] == _MARKER_TEXT:
                     entry = _MARKER_ENTRY
                 else:
-                    entry = _EVEN + ((length >> 4) << 1)
+                    entry = _SHORT[length]
                 remember(entry)
                 push(entry)
 
@@ -367,7 +371,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if data[i] != _MEMOIZE:
                 raise PayloadError("bytes without MEMOIZE")
             i += 1
-            entry = _EVEN + ((length >> 4) << 1)
+            entry = _SHORT[length]
             remember(entry)
             push(entry)
 
