@@ -192,7 +192,7 @@ def _restore_datetime(state: Any, zone: tzinfo | None = None) -> datetime:
         and state[7] < 15
         and (0 < state[0] < 39)
     ):
-        return datetime(state, zone)  # type: ignore[call-arg]  # noqa: DTZ001 - CPython's own pickled form
+        return datetime(state, zone)  # type: ignore[call-arg, arg-type]  # noqa: DTZ001 - CPython's own pickled form
     year, month, day, hour, minute, second, high, low = _DATETIME.unpack(state)
     return datetime(year, month & 127, day, hour, minute, second, high << 16 | low, zone, fold=month >> 7)
 

@@ -1,0 +1,247 @@
+"""Published ways around an allow-list, in the form they take in our format: each is refused before it is built.
+
+Sources: Balsn CTF 2019 (pyshv1-3), HITCON 2022 (Picklection), fickling's test_bypasses, PyTorch CVE-2025-32434 and
+CVE-2026-24747, CPython gh-154848, gh-115952, gh-143638; Python's own documentation on restricting globals.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession.pickling.names import MARKER
+
+from . import assembler as a
+from .models import Node, Temperature, make_allow
+
+NODE = "tests.pickling.models:Node"
+HASHED = "tests.pickling.models:Hashed"
+
+#: An empty record, and what fills it in: memo 0 marker, 1 name, 2 maker, 3 record.
+EMPTY_NODE = a.name(NODE) + a.EMPTY_TUPLE + a.REDUCE
+FILL = a.get(0) + a.text(f"{NODE}#state".replace(".", "/")) + b"\x93" + a.MEMOIZE + a.get(3)
+STATE = a.text("name") + a.TUPLE1 + a.text("x") + a.TUPLE2
+DECIMAL = a.name("decimal:Decimal")
+
+ATTACKS: dict[str, bytes] = {
+    # Names
+    "GLOBAL os.system": a.segment(b"cos\nsystem\n", a.text("true"), a.TUPLE1, a.REDUCE),
+    "STACK_GLOBAL os.system": a.segment(a.text("os"), a.text("system"), b"\x93\x94", a.text("true"), a.TUPLE1, a.REDUCE),
+    "STACK_GLOBAL behind our marker": a.segment(a.name("os:system"), a.text("true"), a.TUPLE1, a.REDUCE),
+    "dotted name through our module": a.segment(a.text(MARKER), a.text("re.enum.sys"), b"\x93\x94"),
+    "attribute of our module": a.segment(a.text(MARKER), a.text("Token"), b"\x93\x94"),
+    "INST": a.segment(b"(", a.text("true"), b"ios\nsystem\n"),
+    "OBJ": a.segment(b"(", b"cos\nsystem\n", a.text("true"), b"o"),
+    "marker out of a list": a.segment(a.text("os"), a.LIST, a.text("decimal:Decimal"), b"\x93\x94"),
+    "PERSID": a.segment(b"Pid\n"),
+    "BINPERSID": a.segment(a.text("id"), b"Q"),
+    "EXT1": a.segment(b"\x82\x01", a.text("true"), a.TUPLE1, a.REDUCE),
+    "EXT2": a.segment(b"\x83\x01\x00", a.text("true"), a.TUPLE1, a.REDUCE),
+    "EXT4": a.segment(b"\x84\x01\x00\x00\x00", a.text("true"), a.TUPLE1, a.REDUCE),
+    "NEXT_BUFFER": a.segment(b"\x97"),
+    # Objects
+    "BUILD on a restorer": a.segment(DECIMAL, a.NONE, a.DICT, a.text("k"), a.TRUE, b"s", a.TUPLE2, b"b"),
+    "BUILD on a record": a.segment(EMPTY_NODE, FILL, STATE, a.APPLY, a.DICT, b"b"),
+    "NEWOBJ": a.segment(DECIMAL, a.text("1"), a.TUPLE1, b"\x81", a.MEMOIZE),
+    "NEWOBJ_EX": a.segment(DECIMAL, a.text("1"), a.TUPLE1, a.DICT, b"\x92", a.MEMOIZE),
+    "restorer as the value": a.segment(DECIMAL),
+    "restorer in a list": a.segment(a.LIST, DECIMAL, b"a"),
+    "restorer in a tuple": a.segment(DECIMAL, a.TUPLE1),
+    "restorer as an argument": a.segment(DECIMAL, DECIMAL, a.TUPLE1, a.REDUCE),
+    "restorer as a key": a.segment(a.DICT, DECIMAL, a.NONE, b"s"),
+    "restorer in a set": a.segment(a.SET, b"(", DECIMAL, b"\x90"),
+    "restorer in a frozenset": a.segment(b"(", DECIMAL, a.FROZENSET),
+    "restorer dropped": a.segment(a.NONE, DECIMAL, b"0"),
+    "REDUCE on a restored value": a.segment(DECIMAL, a.text("1"), a.TUPLE1, a.REDUCE, a.EMPTY_TUPLE, a.REDUCE),
+    "REDUCE on a str": a.segment(a.text("x"), a.EMPTY_TUPLE, a.REDUCE),
+    "REDUCE with arguments that are no tuple": a.segment(DECIMAL, a.text("1"), b"R\x94"),
+    "REDUCE with arguments out of the memo": a.segment(a.text("1"), a.TUPLE1, DECIMAL, a.get(1), a.REDUCE),
+    # Records
+    "record left empty": a.segment(EMPTY_NODE),
+    "record left empty in a list": a.segment(a.LIST, a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, b"a"),
+    "record dropped": a.segment(a.NONE, EMPTY_NODE, b"0"),
+    "record filled twice": a.segment(EMPTY_NODE, FILL, STATE, a.APPLY, FILL, STATE, a.APPLY),
+    "setter of another class": a.segment(
+        EMPTY_NODE, a.get(0), a.text(f"{HASHED}#state".replace(".", "/")), b"\x93\x94", a.get(3), STATE, a.APPLY
+    ),
+    "setter on a list": a.segment(a.LIST, a.setter(NODE), a.get(0), STATE, a.APPLY),
+    "setter on nothing": a.segment(a.setter(NODE), STATE, a.APPLY),
+    "setter on another record": a.segment(EMPTY_NODE, a.get(2), a.EMPTY_TUPLE, a.REDUCE, FILL, STATE, a.APPLY),
+    "setter called with REDUCE": a.segment(EMPTY_NODE, FILL, STATE, a.TUPLE2, a.REDUCE),
+    "setter as a restorer": a.segment(a.setter(NODE), a.EMPTY_TUPLE, a.REDUCE),
+    "state without its setter": a.segment(EMPTY_NODE, a.text("x"), STATE, a.APPLY),
+    "maker without MEMOIZE": a.segment(a.name(NODE), a.EMPTY_TUPLE, b"R"),
+    "maker and POP": a.segment(a.NONE, a.name(NODE), a.EMPTY_TUPLE, b"R0"),
+    "application without POP": a.segment(EMPTY_NODE, FILL, STATE, b"\x86R\x94"),
+    # Containers: these opcodes call methods of whatever stands there (CVE-2026-24747)
+    "APPEND on a record": a.segment(EMPTY_NODE, FILL, STATE, a.APPLY, a.text("x"), b"a"),
+    "APPENDS on a restorer": a.segment(DECIMAL, b"(", a.text("x"), b"e"),
+    "APPENDS on a dict": a.segment(a.DICT, b"(", a.text("x"), b"e"),
+    "ADDITEMS on a list": a.segment(a.LIST, b"(", a.text("x"), b"\x90"),
+    "ADDITEMS on a record": a.segment(EMPTY_NODE, FILL, STATE, a.APPLY, b"(", a.text("x"), b"\x90"),
+    "SETITEM on a list": a.segment(a.LIST, a.small(0), a.text("x"), b"s"),
+    "SETITEMS on a record": a.segment(EMPTY_NODE, FILL, STATE, a.APPLY, b"(", a.text("x"), a.text("y"), b"u"),
+    "SETITEMS with an odd number": a.segment(a.DICT, b"(", a.text("x"), b"u"),
+    "APPEND on a list out of the memo": a.segment(a.LIST, a.LIST, b"a", a.get(0), a.text("x"), b"a"),
+    "APPEND on a filled list": a.segment(a.LIST, a.NONE, b"a", a.NONE, b"a"),
+    "APPEND on a list within a tuple": a.segment(a.LIST, a.TUPLE1, a.NONE, b"a"),
+    # The machine
+    "FRAME": a.segment(b"\x95\x01\x00\x00\x00\x00\x00\x00\x00", a.NONE),
+    "PROTO again": a.segment(b"\x80\x05", a.NONE),
+    "DUP": a.segment(a.NONE, b"2", a.TUPLE2),
+    "PUT": a.segment(a.NONE, b"p0\n"),
+    "BINPUT": a.segment(a.NONE, b"q\x00"),
+    "LONG_BINPUT that allocates gigabytes": a.segment(a.NONE, b"r\xff\xff\xff\x07"),
+    "memo read ahead": a.segment(a.get(0)),
+    "long memo read ahead": a.segment(a.get(70_000)),
+    "MEMOIZE of a scalar": a.segment(a.NONE, a.MEMOIZE),
+    "str without MEMOIZE": a.segment(b"\x8c\x01x"),
+    "long str without MEMOIZE": a.segment(b"X\x01\x00\x00\x00x"),
+    "bytes without MEMOIZE": a.segment(b"C\x01x"),
+    "list without MEMOIZE": a.segment(b"]"),
+    "tuple without MEMOIZE": a.segment(a.NONE, b"\x85"),
+    "frozenset without MEMOIZE": a.segment(b"(\x91"),
+    "two values": a.segment(a.NONE, a.NONE),
+    "no value": a.segment(),
+    "open MARK": a.segment(a.NONE, b"("),
+    "bytes after STOP": a.segment(a.NONE) + b"x",
+    "second pickle": a.segment(a.NONE) * 2,
+    "stack underflow": a.segment(b"0"),
+    "tuple of more than there is": a.segment(a.NONE, a.TUPLE2),
+    "triple of more than there is": a.segment(a.NONE, a.TUPLE3),
+    "POP of a MARK": a.segment(b"(0"),
+    "POP_MARK of a restorer": a.segment(a.NONE, b"(", DECIMAL, b"1"),
+    "text opcodes": a.segment(b"I1\n"),
+    "STRING": a.segment(b"S'x'\n"),
+    "UNICODE": a.segment(b"Vx\n"),
+    "str that ends beyond the bytes": a.segment(b"X\xff\xff\xff\x7fx"),
+    "bytearray that ends beyond the bytes": a.segment(b"\x96\xff\xff\xff\xff\xff\xff\xff\x7fx"),
+    "int that ends beyond the bytes": a.segment(b"\x8a\xffx"),
+    "truncated": a.PROTO,
+    "protocol 4": b"\x80\x04N.",
+    # Cost
+    "nested tuples as a key": a.segment(a.DICT, a.EMPTY_TUPLE, a.TUPLE1 * 5000, a.NONE, b"s"),
+    "nested lists": a.segment(a.LIST * 5000, b"a" * 4999),
+    "billion laughs": a.segment(a.text("ha"), a.TUPLE1, *(a.get(n) + a.TUPLE2 for n in range(1, 60))),
+    "billion laughs in a set": a.segment(
+        a.SET, b"(", a.text("ha"), a.TUPLE1, *(a.get(n) + a.TUPLE2 for n in range(2, 60)), b"\x90"
+    ),
+    "colliding ints": a.segment(a.DICT, b"(", *(a.long(n * (2**61 - 1)) + a.NONE for n in range(1, 3000)), b"u"),
+    "int of a megabyte": a.segment(a.long(1 << 800_000)),
+    # Arguments that our restorers do not take
+    "Decimal of another type": a.segment(DECIMAL, a.small(1), a.TUPLE1, a.REDUCE),
+    "Decimal with an exponent": a.segment(DECIMAL, a.text("1e999999"), a.TUPLE1, a.REDUCE),
+    "Decimal sNaN": a.segment(DECIMAL, a.text("sNaN"), a.TUPLE1, a.REDUCE),
+    "Decimal of nothing": a.segment(DECIMAL, a.EMPTY_TUPLE, a.REDUCE),
+    "Fraction from text": a.segment(a.name("fractions:Fraction"), a.text("1e200000000"), a.TUPLE1, a.REDUCE),
+    "Fraction by zero": a.segment(a.name("fractions:Fraction"), a.small(1), a.small(0), a.TUPLE2, a.REDUCE),
+    "datetime with day 255": a.segment(
+        a.name("datetime:datetime"), a.raw(b"\x07\xe6\x01\xff\xff\xff\xff\xff\xff\xff"), a.TUPLE1, a.REDUCE
+    ),
+    "datetime with day 31 in February": a.segment(
+        a.name("datetime:datetime"), a.raw(b"\x07\xe6\x02\x1f\x00\x00\x00\x00\x00\x00"), a.TUPLE1, a.REDUCE
+    ),
+    "datetime in year 0": a.segment(a.name("datetime:datetime"), a.raw(bytes(2) + b"\x01\x01" + bytes(6)), a.TUPLE1, a.REDUCE),
+    "datetime with a zone of text": a.segment(
+        a.name("datetime:datetime"), a.raw(b"\x07\xe6\x01\x01" + bytes(6)), a.text("UTC"), a.TUPLE2, a.REDUCE
+    ),
+    "time with a zone of text": a.segment(
+        a.name("datetime:time"), b"(", a.small(1) * 4, a.small(0), a.text("UTC"), a.TUPLE, a.REDUCE
+    ),
+    "zone outside of the database": a.segment(a.name("zoneinfo:ZoneInfo"), a.text("../../etc/passwd"), a.TUPLE1, a.REDUCE),
+    "zone that does not exist": a.segment(a.name("zoneinfo:ZoneInfo"), a.text("Nowhere/Else"), a.TUPLE1, a.REDUCE),
+    "UUID of another type": a.segment(a.name("uuid:UUID"), a.small(1), a.TUPLE1, a.REDUCE),
+    "range beyond": a.segment(a.name("builtins:range"), a.small(0), a.long(2**70), a.small(1), a.TUPLE3, a.REDUCE),
+    "address too long": a.segment(a.name("ipaddress:IPv4Address"), a.text("1" * 200), a.TUPLE1, a.REDUCE),
+    "Markup of bytes": a.segment(a.name("markupsafe:Markup"), a.raw(b"x"), a.TUPLE1, a.REDUCE),
+    "defaultdict of another factory": a.segment(a.name("collections:defaultdict"), a.text("print"), a.TUPLE1, a.REDUCE),
+    "unknown member of an enum": a.segment(a.name("tests.pickling.models:Color"), a.text("_value_"), a.TUPLE1, a.REDUCE),
+    "bits of no flag": a.segment(a.name("tests.pickling.models:Right"), a.small(64), a.TUPLE1, a.REDUCE),
+    "named tuple without names": a.segment(a.name("tests.pickling.models:Point"), a.small(1), a.TUPLE1, a.REDUCE),
+    "record with a state that is none": a.segment(EMPTY_NODE, FILL, a.NONE, a.APPLY),
+    "record with names that are none": a.segment(EMPTY_NODE, FILL, a.small(1), a.TUPLE1, a.APPLY),
+    "record with more names than values": a.segment(
+        EMPTY_NODE, FILL, a.text("name"), a.text("x"), a.TUPLE2, a.TUPLE1, a.APPLY
+    ),
+    "unhashable key": a.segment(a.DICT, a.LIST, a.NONE, b"s"),
+    "str that is no UTF-8": a.segment(b"\x8c\x01\xff\x94"),
+}  # fmt: skip
+
+
+@pytest.fixture(name="serializer")
+def _serializer() -> PickleSerializer:
+    return PickleSerializer(make_allow(), verdicts_kept=0)
+
+
+@pytest.fixture(name="marker")
+def _marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that an attack would touch, if ``os.system`` ran."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_is_refused(serializer: PickleSerializer, marker: Path, attack: bytes) -> None:
+    """Nothing runs, no class changes, and the one documented error is raised."""
+    before = vars(Node).copy()
+
+    with pytest.raises(PayloadError):
+        serializer.load_value(attack)
+
+    assert vars(Node) == before
+    assert list(marker.iterdir()) == []
+
+
+def test_assembler_writes_what_is_accepted(serializer: PickleSerializer) -> None:
+    """The attacks differ from good segments by one thing each: these are the good ones."""
+    node = serializer.load_value(a.segment(EMPTY_NODE, FILL, STATE, a.APPLY))
+
+    assert node.name == "x"
+    assert str(serializer.load_value(a.segment(DECIMAL, a.text("1.5"), a.TUPLE1, a.REDUCE))) == "1.5"
+    assert serializer.load_value(a.segment(a.LIST, b"(", a.NONE, a.NONE, b"e")) == [None, None]
+
+
+def test_cached_extension_code_is_refused(serializer: PickleSerializer) -> None:
+    """EXT opcodes never ask find_class once an ordinary pickle in the process has used the code."""
+    copyreg.add_extension("os", "system", 240)
+    copyreg._extension_cache[240] = os.system  # type: ignore[attr-defined]  # as an ordinary loads would
+    try:
+        with pytest.raises(PayloadError, match="0x82"):
+            serializer.load_value(a.segment(b"\x82\xf0", a.text("touch hit"), a.TUPLE1, a.REDUCE))
+    finally:
+        copyreg.remove_extension("os", "system", 240)
+
+
+def test_restorer_cannot_be_changed(serializer: PickleSerializer) -> None:
+    """What stands on the unpickler's stack has no attributes to set, and no namespace."""
+    restorer: Any = serializer._unpickler.restorers[MARKER, "decimal:Decimal"]
+
+    assert not hasattr(restorer, "__dict__")
+    with pytest.raises(AttributeError):
+        restorer.x = 1
+    assert not isinstance(restorer, type)
+
+
+def test_unpickler_is_a_second_lock(serializer: PickleSerializer) -> None:
+    """Even past the verifier a name is looked up in the table only, and nothing outside is referred to."""
+    unpickler = serializer._unpickler(io.BytesIO(b""))
+
+    with pytest.raises(PayloadError):
+        unpickler.find_class("os", "system")
+    with pytest.raises(PayloadError):
+        unpickler.persistent_load("id")
+
+
+def test_application_error_is_a_refusal(serializer: PickleSerializer) -> None:
+    """A restore= that raises is one more refusal, without the words of its error."""
+    hostile = a.segment(a.name("tests.pickling.models:Temperature"), a.NONE, a.small(1), a.TUPLE2, a.REDUCE)
+
+    with pytest.raises(PayloadError, match="TypeError"):
+        serializer.load_value(hostile)
+    assert Temperature(1) == Temperature(1)
