@@ -195,7 +195,7 @@ class HeldLink:
     :param ensure: called before each connect; makes sure that the server runs.
     """
 
-    def __init__(self, make: Callable[[], Any], *, ensure: Callable[[float], None] | None = None) -> None:
+    def __init__(self, make: Callable[[], Any], *, ensure: Callable[[], None] | None = None) -> None:
         self._make = make
         self._ensure = ensure
         # Last in, first out: list.pop and list.append are atomic, and the newest connection is the least stale one.
@@ -246,7 +246,7 @@ class HeldLink:
             connection = self._make()
             if self._ensure is not None:
                 started = monotonic()
-                self._ensure(deadline)
+                self._ensure()
                 # Starting a server is not part of the request's time.
                 deadline += monotonic() - started
             connection.deadline = deadline

