@@ -30,10 +30,12 @@ class Server:
     :param binary: the server's binary.
     :param folder: where it keeps its data.
     :param options: further command line options.
+    :param config: a configuration file, such as Sentinel wants.
     """
 
-    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+    def __init__(self, binary: str, folder: Path, *options: str, config: Path | None = None) -> None:
         self._binary = binary
+        self._config = [str(config)] if config else []
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,8 +51,10 @@ class Server:
         self._process = subprocess.Popen(
             [
                 self._binary,
+                *self._config,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
-                *("--save", "", "--appendonly", "yes", "--logfile", str(self._folder / "log")),
+                *("--logfile", str(self._folder / "log")),
+                *(() if self._config else ("--save", "", "--appendonly", "yes")),
                 *self._options,
             ]
         )
@@ -73,6 +77,13 @@ class Server:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
 
     def freeze(self) -> None:
         """Let it answer nothing, with its connections open."""

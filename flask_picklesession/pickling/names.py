@@ -41,9 +41,9 @@ class Token:
 
 def token_for(name: str) -> Token:
     """Return the token that makes the pickler write a name."""
-    written = name.replace(_DOT, _DOT_WRITTEN)
-    # Not by setattr, which interns the name: a user's equal string would then be the same object, and the pickler
-    # would refer to it instead of writing the name.
+    # An object of its own, and no setattr, which would intern it: were it the same object as an equal str of a user,
+    # the pickler would write a reference to that one instead of the name.
+    written = written_name(name).decode("ascii")
     return globals().setdefault(written, Token(written))  # type: ignore[no-any-return]  # only tokens have such names
 
 

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask, session
+from redis.exceptions import ResponseError
+
+from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.storage.connection import HeldLink, Link, connect, from_client
+
+from .. import support
+from ..proxy import Proxy, cut_before
+from ..servers import Server
+from ..support import Browser
+
+Start = Callable[[Server], Server]
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+class TestHeldLink:
+    def test_sends_and_replies(self, link: Link, prefix: str) -> None:
+        """Commands go out as they are; replies are bytes and ints."""
+        assert link.call(soon(), "SET", prefix + "k", b"\x00\xff", "EX", 60) == b"OK"
+        assert link.call(soon(), "GET", prefix + "k") == b"\x00\xff"
+        assert link.call(soon(), "GET", prefix + "absent") is None
+
+    def test_server_error_keeps_the_connection(self, link: HeldLink, prefix: str) -> None:
+        """An error is an answer."""
+        with pytest.raises(ResponseError):
+            link.call(soon(), "LPUSH", prefix)
+
+        assert len(link._idle) == 1
+
+    def test_pipeline_is_one_round_trip(self, server: Server, prefix: str) -> None:
+        """Replies come in order, errors among them as objects."""
+        with Proxy(server.port) as proxy:
+            link = connect(proxy.url, timeout=5)
+            link.call(soon(), "PING")
+            proxy.reset()
+            replies = link.pipeline(soon(), [("SET", prefix, "1"), ("LPUSH", prefix, "x"), ("GET", prefix)])
+            link.close()
+
+        assert replies[0] == b"OK"
+        assert isinstance(replies[1], ResponseError)
+        assert replies[2] == b"1"
+        assert proxy.counts.round_trips == 1
+
+    def test_held_is_one_connection(self, link: HeldLink, prefix: str) -> None:
+        """Commands that belong together go over one connection."""
+        with link.held(soon()) as held:
+            held.call("WATCH", prefix)
+            link.call(soon(), "SET", prefix, "1")
+            held.call("MULTI")
+            held.call("SET", prefix, "2")
+            assert held.call("EXEC") is None
+
+    def test_passed_deadline_sends_nothing(self, link: Link, prefix: str) -> None:
+        """Neither on a new connection nor on an idle one."""
+        with pytest.raises(StoreUnavailableError) as caught:
+            link.call(time.monotonic() - 1, "SET", prefix, "1")
+        assert not caught.value.maybe_applied
+        link.call(soon(), "PING")
+
+        with pytest.raises(StoreUnavailableError):
+            link.call(time.monotonic() - 1, "SET", prefix, "1")
+        assert link.call(soon(), "GET", prefix) is None
+
+    def test_one_stale_connection_drops_the_others(self, server: Server) -> None:
+        """What closed one has most likely closed all."""
+        with Proxy(server.port) as proxy:
+            link = connect(proxy.url, timeout=5)
+            assert isinstance(link, HeldLink)
+            with link.held(soon()) as one, link.held(soon()) as other:
+                one.call("PING")
+                other.call("PING")
+            assert len(link._idle) == 2
+            proxy.next("GET", cut_before)
+            with pytest.raises(StoreUnavailableError) as caught:
+                link.call(soon(), "GET", "x")
+
+            assert caught.value.maybe_applied
+            assert link._idle == []
+
+    def test_interrupted_reply_is_never_read_by_another(self, link: HeldLink, prefix: str) -> None:
+        """A connection with a reply under way is closed, whatever interrupted it."""
+        with pytest.raises(KeyboardInterrupt), link.held(soon()):
+            raise KeyboardInterrupt
+
+        assert link._idle == []
+
+    def test_fork_leaves_the_parents_connections(self, link: HeldLink, prefix: str) -> None:
+        """A child makes connections of its own; the parent goes on using the held ones."""
+        link.call(soon(), "SET", prefix, "parent")
+        child = os.fork()
+        if child == 0:
+            link.call(soon(), "APPEND", prefix, " and child")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+        assert link.call(soon(), "GET", prefix) == b"parent and child"
+
+    def test_unix_socket_password_and_database(self, start: Start, server_binary: str, tmp_path: Path) -> None:
+        """The URL's path, password and database are used."""
+        socket_path = tmp_path / "s"
+        server = start(Server(server_binary, tmp_path, "--unixsocket", str(socket_path)))
+        with redis.Redis(port=server.port) as client:
+            client.config_set("requirepass", "secret")
+        link = connect(f"unix://:secret@{socket_path}?db=3", timeout=5)
+        link.call(soon(), "SET", "k", "in three")
+        with redis.Redis(port=server.port, password="secret", db=3) as client:
+            assert client.get("k") == b"in three"
+        without = connect(f"unix://{socket_path}?db=3", timeout=5)
+
+        with pytest.raises((StoreUnavailableError, ResponseError)) as caught:
+            without.call(soon(), "GET", "k")
+        assert "secret" not in str(caught.value)
+        for each in (link, without):
+            each.close()
+
+    def test_tls(self, start: Start, server_binary: str, tmp_path: Path) -> None:
+        """rediss:// asks for TLS: a server that speaks none is unavailable, within the deadline."""
+        server = start(Server(server_binary, tmp_path))
+        link = connect(server.url.replace("redis://", "rediss://"), timeout=5)
+
+        with pytest.raises(StoreUnavailableError):
+            link.call(time.monotonic() + 1, "PING")
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "localhost",
+            "http://localhost",
+            "redis://localhost?decode_responses=True",
+            "redis://localhost?no_such_option=1",
+            "redis://localhost?socket_timeout=x",
+            "redis+sentinel://localhost",
+            "redis+sentinel://localhost/service/x",
+            "redis+sentinel:///service",
+            "redis+cluster://host:port",
+        ],
+    )
+    def test_wrong_url_is_a_value_error(self, url: str) -> None:
+        """With a sentence that helps, at start-up."""
+        with pytest.raises(ValueError, match=r"\w+ \w+"):
+            connect(url, timeout=1)
+
+    def test_password_is_never_quoted(self) -> None:
+        """A wrong URL is not shown."""
+        with pytest.raises(ValueError, match="forms") as caught:
+            connect("reddis://:hunter2@localhost", timeout=1)
+
+        assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize("client", [object(), "redis://localhost", redis.asyncio.Redis()], ids=range(3))
+    def test_client_of_another_kind(self, client: object) -> None:
+        """Only redis-py's synchronous clients can be used."""
+        with pytest.raises(ValueError, match=r"must be a redis\.Redis"):
+            from_client(client)
+
+
+@pytest.fixture(name="start")
+def _start() -> Iterator[Callable[[Server], Server]]:
+    """Starts servers that are stopped after the test."""
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture(name="close")
+def _close() -> Iterator[Callable[[Flask], Flask]]:
+    made: list[Flask] = []
+
+    def close(app: Flask) -> Flask:
+        made.append(app)
+        return app
+
+    yield close
+    for app in made:
+        support.close(app)
+
+
+def shop_at(app: Flask) -> None:
+    """Read, write, merge and end sessions of an application."""
+    browser = Browser(app)
+    browser.visit(lambda: session.update(n=1, cart=[1]))
+    other = browser.copy()
+    browser.visit(lambda: (session["cart"].append(2), other.visit(lambda: session.update(m=2)), None)[2])
+    assert browser.ask(lambda: dict(session)) == {"n": 1, "cart": [1, 2], "m": 2}
+    browser.visit(lambda: session.update(user_id=7))
+    assert browser.ask(lambda: session["cart"]) == [1, 2]
+    browser.visit(lambda: session.clear())
+    assert browser.cookie is None
+
+
+class TestClients:
+    def test_ready_client(self, raw: redis.Redis, redis_url: str, prefix: str, close: Any) -> None:
+        """A client of the application's own."""
+        shop_at(close(support.make_app(redis_url, prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=raw)))
+
+    def test_without_scripts_and_getex(
+        self, raw: redis.Redis, redis_url: str, prefix: str, close: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A client whose server has neither goes through transactions and pipelines."""
+        execute = raw.execute_command
+
+        def refuse(*command: Any) -> Any:
+            if command[0] in ("EVALSHA", "GETEX"):
+                raise ResponseError("unknown command")
+            return execute(*command)
+
+        monkeypatch.setattr(raw, "execute_command", refuse)
+        shop_at(close(support.make_app(redis_url, prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=raw)))
+
+    def test_client_whose_server_is_away(self, redis_url: str, prefix: str, close: Any) -> None:
+        """The client's errors are an outage."""
+        with redis.Redis(port=1, socket_timeout=0.2, retry=None) as client:
+            app = close(support.make_app(redis_url, prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=client))
+            assert Browser(app).visit(lambda: session.update(n=1)).status_code == 503
+
+    def test_passed_deadline(self, raw: redis.Redis) -> None:
+        """Nothing is sent any more."""
+        with pytest.raises(StoreUnavailableError):
+            from_client(raw).call(time.monotonic() - 1, "PING")
+
+    def test_client_that_decodes_later(self, raw: redis.Redis, prefix: str) -> None:
+        """A reply that is no bytes is told, not guessed at."""
+        from flask_picklesession.storage.store import Store
+
+        class Decoding:
+            def call(self, deadline: float, *command: Any) -> str:
+                return "text"
+
+        with pytest.raises(StoreUnavailableError, match="decodes"):
+            Store(Decoding(), prefix=prefix).load(b"k", ttl=None, deadline=soon())  # type: ignore[arg-type]
+
+    def test_sentinel(self, start: Start, server_binary: str, tmp_path: Path, prefix: str, close: Any) -> None:
+        """A real Sentinel tells where the server is."""
+        server = start(Server(server_binary, tmp_path))
+        folder = tmp_path / "sentinel"
+        folder.mkdir()
+        config = folder / "sentinel.conf"
+        config.write_text(f"sentinel monitor shop 127.0.0.1 {server.port} 1\n")
+        sentinel = start(Server(server_binary, folder, "--sentinel", config=config))
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/shop/2"
+
+        shop_at(close(support.make_app(url, prefix, PICKLESESSION_TIMEOUT=5)))
+
+        with redis.Redis(port=server.port, db=2) as client:
+            assert client.dbsize() > 0
+
+    def test_cluster(self, start: Start, server_binary: str, tmp_path: Path, prefix: str, close: Any) -> None:
+        """A real Cluster: one node with all slots. Without scripts it is unavailable: it has no WATCH for us."""
+        server = start(Server(server_binary, tmp_path, "--cluster-enabled", "yes"))
+        with redis.Redis(port=server.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            deadline = soon()
+            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        url = f"redis+cluster://127.0.0.1:{server.port}"
+        app = close(support.make_app(url, prefix, PICKLESESSION_TIMEOUT=5))
+        shop_at(app)
+
+        link = app.extensions["picklesession"].settings.link
+        with pytest.raises(StoreUnavailableError, match="EVALSHA"), link.held(soon()):
+            pass
