@@ -58,8 +58,10 @@ class Exchange:
         kind, count = line[:1], line[1:-2]
         if kind == b"$" and count != b"-1":
             return line + self._reader.read(int(count) + 2)
-        if kind == b"*" and count != b"-1":
-            return line + b"".join(self._read_reply() for _item in range(int(count)))
+        # RESP 3, which redis-py's own clients speak, has maps, sets and pushes beside arrays.
+        if kind in (b"*", b"%", b"~", b">") and count != b"-1":
+            items = int(count) * (2 if kind == b"%" else 1)
+            return line + b"".join(self._read_reply() for _item in range(items))
         return line
 
 
