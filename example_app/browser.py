@@ -6,14 +6,19 @@ import logging
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from typing import cast
 
-from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_template, session, url_for
+from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_template, url_for
+from flask import session as flask_session
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from flask_picklesession import TypeRefusedError
+from flask_picklesession import Session, TypeRefusedError
 
 from . import attack
+
+# Flask types its session as any session; this one can tell more.
+session = cast(Session, flask_session)
 
 bp = Blueprint("browser", __name__, url_prefix="/session")
 

@@ -74,13 +74,12 @@ def state_of(app: Flask) -> AppState:
 
     :raises ConfigurationError: with all that is wrong with its configuration.
     """
-    state = app.extensions.get(EXTENSION_KEY)
-    if state is None:
-        with _state_lock:
-            state = app.extensions.get(EXTENSION_KEY)
-            if state is None:
-                state = app.extensions[EXTENSION_KEY] = AppState(app)
-    return state
+    state: AppState | None = app.extensions.get(EXTENSION_KEY)
+    if state is not None:
+        return state
+    with _state_lock:
+        # Another thread may have been quicker.
+        return app.extensions.get(EXTENSION_KEY) or app.extensions.setdefault(EXTENSION_KEY, AppState(app))  # type: ignore[no-any-return]  # ours
 
 
 class _RequestLoader:

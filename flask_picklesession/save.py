@@ -238,14 +238,16 @@ class Save:
             return self._rewrite(new, merged.values)
         return self._create(merged.values, inherit=inherit) if merged.values else None
 
-    def _rewrite(self, new: _Standing, values: dict[str, Stored]) -> _Standing | None:
-        if values == new.values:
-            return new
-        written = self._following(new.record, values)
-        if self._compare_and_set(new, written) is not None:
-            # Nobody knows this id yet: only its revocation can have come between.
+    def _rewrite(self, new: _Standing, values: dict[str, Stored]) -> _Standing:
+        written = new.record.with_nonce(new_nonce())._replace(body=self._serializer.dump_container(values))
+        try:
+            conflict = self._compare_and_set(new, written)
+        except _Gone:
+            conflict = new
+        if conflict is not None:
+            # Nobody knows this id yet: only a revocation or an eviction can have come between.
             raise StoreUnavailableError("the new session was lost")
-        return new._replace(record=written, values=values) if values else None
+        return new._replace(record=written, values=values)
 
     def _replace_gone(self, base: _Standing, new: _Standing | None, reason: EndReason | None) -> Outcome:
         """Decide what becomes of the new record where the old one was gone already."""
@@ -256,8 +258,6 @@ class Save:
         if base.record.user_digest != ANONYMOUS or reason is not EndReason.REPLACED:
             # The base ended for another reason than a parallel sign-in: what it held must not come back.
             new = self._rewrite(new, self._changes.assigned)
-        if new is None:
-            return self._dropped(Drop.ENDED)
         return self._saved(new, created=True)
 
     def _abandon(self, new: _Standing | None) -> None:

@@ -380,14 +380,12 @@ class Session(SessionMixin):
     def user_digest(self) -> bytes:
         """Return the digest of the identity that the session holds now."""
         for key in self._identity_keys:
-            if key in self._quarantined:
-                break
             if key in self:
                 return self._loader.user_digest(str(self[key]))
-        else:
-            return ANONYMOUS
-        # Cannot be read here, so it was not changed here.
-        return self._loaded.record.user_digest if self._loaded.record else ANONYMOUS
+            if key in self._quarantined and self._loaded.record is not None:
+                # Cannot be read here, so it was not changed here.
+                return self._loaded.record.user_digest
+        return ANONYMOUS
 
     def forget(self) -> None:
         """Be an empty, new session: the stored one is over."""

@@ -469,3 +469,107 @@ class TestTimeouts:
             browser.visit(lambda: (put(n=2)(), browser.copy().visit(put(n=3)), move_clock(101), None)[3])
 
         assert len(dropped) == 1
+
+
+class TestRareConflicts:
+    """What only a configuration change, an eviction or a forger can bring about."""
+
+    @pytest.mark.parametrize(
+        "assign", [lambda: session.update(a=1), lambda: session.update(user_id=9)], ids=["a", "id"]
+    )
+    def test_record_that_changed_hands(
+        self, assign: Callable[[], None], app: Flask, browser: Browser, raw: Redis, prefix: str
+    ) -> None:
+        """Another identity under the same id: this request's write belonged to somebody else and is dropped."""
+        assert browser.cookie is not None
+        key = (prefix + handle_of(browser.cookie[:43])).encode()
+
+        def give_away() -> None:
+            stored = raw.get(key)
+            assert isinstance(stored, bytes)
+            record = Record.unpack(stored[SIGNATURE_SIZE:]).with_nonce(b"12345678")._replace(user_digest=b"u" * 32)
+            signer = app.extensions["picklesession"].signers(app).record
+            raw.set(key, signer.sign(key, record.pack()))
+
+        with recorded(session_dropped, app) as dropped:
+            browser.visit(lambda: (assign(), give_away(), None)[2])
+
+        assert [event["reason"] for event in dropped] == [Drop.IDENTITY]
+
+    def test_replacement_keeps_an_unknown_type_of_a_newer_worker(self, make_app: MakeApp) -> None:
+        """At a sign-in, too, a value that this worker cannot restore stands."""
+        old_app = make_app()
+        newer, older = Browser(make_app(PICKLESESSION_ALLOW=[Basket])), Browser(old_app)
+        newer.visit(put(basket="plain", n=1))
+        assert newer.cookie is not None
+        older.cookie = newer.cookie
+
+        with recorded(session_dropped, old_app) as dropped:
+            older.visit(lambda: (put(basket="mine", user_id=7)(), newer.visit(put(basket=Basket(["x"]))), None)[2])
+
+        assert [event["reason"] for event in dropped] == [Drop.QUARANTINED]
+        assert list(older.ask(lambda: session.quarantined)) == ["basket"]  # type: ignore[attr-defined]  # our own
+
+    def test_sign_out_that_leaves_nothing_on_a_session_that_is_gone(self, app: Flask) -> None:
+        """There is neither an old record to end nor a new one to keep."""
+        browser = Browser(app)
+        browser.visit(put(user_id=7))
+        with recorded(session_dropped, app) as dropped:
+            browser.visit(lambda: (session.pop("user_id"), browser.copy().visit(lambda: session.clear()), None)[2])
+
+        assert len(dropped) == 1
+
+    def test_new_record_that_is_lost_during_a_sign_in(
+        self, app: Flask, browser: Browser, raw: Redis, prefix: str
+    ) -> None:
+        """Evicted between its creation and the merge: a 503, and the old cookie is good."""
+        cookie = browser.cookie
+        store = app.extensions["picklesession"].store
+        create = store.create
+
+        def lose(key: bytes, *arguments: Any, **options: Any) -> Any:
+            saved = create(key, *arguments, **options)
+            raw.delete(key)
+            browser.copy().visit(put(b=2))
+            return saved
+
+        store.create = lose
+        response = browser.visit(put(user_id=7))
+        del store.create
+
+        assert response.status_code == 503
+        assert browser.cookie == cookie
+        assert content(browser) == {"n": 1, "cart": [], "b": 2}
+
+    def test_quarantined_identity_is_unchanged(self, make_app: MakeApp, app: Flask) -> None:
+        """An identity that this worker cannot read was not changed by it: no new id."""
+        from uuid import UUID
+
+        browser = Browser(app)
+        browser.visit(put(user_id=UUID(int=7), n=1))
+        older = make_app()
+        allow = older.extensions.setdefault("picklesession", None)
+        del older.extensions["picklesession"]
+        assert allow is None
+        visitor = Browser(older)
+        assert browser.cookie is not None
+        visitor.cookie = browser.cookie
+        visitor.visit(put(n=2))
+        from flask_picklesession.interface import state_of
+
+        state_of(older).serializer._entries.pop(b"uuid:UUID")
+        state_of(older).serializer._verdicts._passed.clear()
+        visitor.visit(put(n=3))
+
+        assert visitor.cookie == browser.cookie
+        assert content(browser)["n"] == 3
+
+    def test_modified_by_hand_after_use(self, browser: Browser, record_of: RecordOf) -> None:
+        """The flag works on a session that is loaded already, and regenerate() on one that is used."""
+        before = record_of(browser.cookie)
+        browser.visit(lambda: (session["n"], setattr(session, "modified", True), None)[2])
+        assert record_of(browser.cookie).nonce != before.nonce
+
+        cookie = browser.cookie
+        browser.visit(lambda: (session["n"], session.regenerate(), None)[2])  # type: ignore[attr-defined]  # our own
+        assert browser.cookie != cookie

@@ -186,8 +186,11 @@ class PickleSerializer:
 
         :raises PayloadError: whatever is wrong with the bytes.
         """
-        verify_container(payload, self._limits)
-        return unpickle(payload, AllowListUnpickler)  # type: ignore[no-any-return]  # what was verified is a dict
+        count = verify_container(payload, self._limits)
+        values: dict[str, Stored] = unpickle(payload, AllowListUnpickler)
+        if len(values) != count:
+            raise PayloadError("a key stands twice")
+        return values
 
     def same_value(
         self, value: Any, stored: Stored, path: str = "value", kept: KeptFields | None = None

@@ -179,10 +179,9 @@ def _listens(socket_path: str) -> bool:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(socket_path)
-        except TimeoutError:
-            return True
-        except OSError:
-            return False
+        except OSError as error:
+            # Busy beyond its backlog is not gone.
+            return isinstance(error, TimeoutError | BlockingIOError)
         return True
 
 

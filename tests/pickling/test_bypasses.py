@@ -169,6 +169,29 @@ ATTACKS: dict[str, bytes] = {
     "record with more names than values": a.segment(
         EMPTY_NODE, FILL, a.text("name"), a.text("x"), a.TUPLE2, a.TUPLE1, a.APPLY
     ),
+    "datetime of text": a.segment(a.name("datetime:datetime"), a.text("2026-01-01"), a.TUPLE1, a.REDUCE),
+    "nested records": a.segment(a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL, a.EMPTY_TUPLE, a.TUPLE1 * 200, a.APPLY),
+    "nested restorers": a.segment(DECIMAL, a.EMPTY_TUPLE, a.TUPLE1 * 200, a.REDUCE),
+    "nested dicts": a.segment(a.DICT, (a.text("k") + a.DICT) * 201, b"s" * 201),
+    "nested frozensets": a.segment(b"(" * 202, a.FROZENSET * 202),
+    "nested tuples in a set": a.segment(a.SET, b"(", a.EMPTY_TUPLE, a.TUPLE1 * 200, b"\x90"),
+    "model with a state that is none": a.segment(
+        a.name("tests.pickling.models:Model"), a.EMPTY_TUPLE, a.REDUCE, a.get(0),
+        a.text("tests/pickling/models:Model#state"), b"\x93\x94", a.get(3), a.NONE, a.APPLY
+    ),
+    "model with values that are none": a.segment(
+        a.name("tests.pickling.models:Model"), a.EMPTY_TUPLE, a.REDUCE, a.get(0),
+        a.text("tests/pickling/models:Model#state"), b"\x93\x94", a.get(3), a.NONE, a.NONE, a.TUPLE2, a.APPLY
+    ),
+    "dict subclass with a state that is none": a.segment(
+        a.name("tests.pickling.models:Bag"), a.EMPTY_TUPLE, a.REDUCE, a.get(0),
+        a.text("tests/pickling/models:Bag#state"), b"\x93\x94", a.get(3), a.NONE, a.APPLY
+    ),
+    "dict subclass filled with a list": a.segment(
+        a.name("tests.pickling.models:Bag"), a.EMPTY_TUPLE, a.REDUCE, a.get(0),
+        a.text("tests/pickling/models:Bag#state"), b"\x93\x94", a.get(3), a.LIST, a.EMPTY_TUPLE, a.TUPLE1, a.TUPLE2, a.APPLY
+    ),
+    "str subclass of an int": a.segment(a.name("tests.pickling.models:Label"), a.small(1), a.EMPTY_TUPLE, a.TUPLE2, a.REDUCE),
     "unhashable key": a.segment(a.DICT, a.LIST, a.NONE, b"s"),
     "str that is no UTF-8": a.segment(b"\x8c\x01\xff\x94"),
 }  # fmt: skip
@@ -205,6 +228,33 @@ def test_assembler_writes_what_is_accepted(serializer: PickleSerializer) -> None
     assert node.name == "x"
     assert str(serializer.load_value(a.segment(DECIMAL, a.text("1.5"), a.TUPLE1, a.REDUCE))) == "1.5"
     assert serializer.load_value(a.segment(a.LIST, b"(", a.NONE, a.NONE, b"e")) == [None, None]
+
+
+def test_empty_batches_are_accepted(serializer: PickleSerializer) -> None:
+    """The pickler closes containers of exactly a thousand items with an empty batch."""
+    assert serializer.load_value(a.segment(a.LIST, b"(e")) == []
+    assert serializer.load_value(a.segment(b"(", a.FROZENSET)) == frozenset()
+    assert serializer.load_value(a.segment(b"(", a.LIST, a.get(0), b"a", b"1", a.get(0))) is not None
+
+
+CONTAINERS = {
+    "key of bytes": b"\x80\x05}C\x01kNs.",
+    "value of a list": b"\x80\x05}\x8c\x01k]s.",
+    "int of a megabyte": b"\x80\x05}\x8c\x01k\x8b\xff\xff\x00\x00" + bytes(65535) + b"s.",
+    "SETITEMS without MARK": b"\x80\x05}\x8c\x01kNu.",
+    "bytes after STOP": b"\x80\x05}.x",
+    "key twice": b"\x80\x05}(\x8c\x01kN\x8c\x01kNu.",
+    "GLOBAL as a value": b"\x80\x05}\x8c\x01kcos\nsystem\ns.",
+    "FRAME": b"\x80\x05\x95\x02\x00\x00\x00\x00\x00\x00\x00}.",
+    "key that is no UTF-8": b"\x80\x05}\x8c\x01\xffNs.",
+}
+
+
+@pytest.mark.parametrize("payload", CONTAINERS.values(), ids=CONTAINERS)
+def test_container_is_refused(serializer: PickleSerializer, payload: bytes) -> None:
+    """The outer layer holds str keys with scalars and bytes, and nothing else."""
+    with pytest.raises(PayloadError):
+        serializer.load_container(payload)
 
 
 def test_cached_extension_code_is_refused(serializer: PickleSerializer) -> None:

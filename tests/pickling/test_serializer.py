@@ -4,6 +4,7 @@ import enum
 import io
 import itertools
 import pickle
+import struct
 import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -54,7 +55,7 @@ VALUES: list[Any] = [
     (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], [1, 2], list(range(2500)), {}, {"a": 1}, {"a": 1, 2: "b"},
     {i: [i] for i in range(1001)}, set(), {1}, {1, 2}, set(range(1000)), frozenset(), frozenset({1}), range(3, 9, 2),
     [[]] * 3, {"nested": {"deep": [({1}, frozenset({2}))]}}, "flask_picklesession.pickling.names",
-    ["flask_picklesession.pickling.names", Decimal(1)],
+    ["flask_picklesession.pickling.names", Decimal(1)], {"flask_picklesession.pickling.names"},
     Decimal("9.90"), Decimal("-1E+20"), Decimal("NaN"), Decimal("Infinity"), Decimal("1e9999"), Fraction(1, 3),
     datetime(2026, 11, 23, 12, 30, 15, 999999), datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999),
     datetime(2026, 10, 25, 2, 30, fold=1), datetime(2026, 1, 31, tzinfo=UTC),
@@ -401,6 +402,10 @@ class TestPayload:
 
         assert serializer.loads(serializer.dumps(mapping)) == mapping
 
+    def test_long_key(self, serializer: PickleSerializer) -> None:
+        """A key beyond 255 bytes is written in another form."""
+        assert serializer.loads(serializer.dumps({"k" * 300: [1], "n": 1})) == {"k" * 300: [1], "n": 1}
+
     def test_scalars_stand_inline_and_others_as_segments(self, serializer: PickleSerializer) -> None:
         """A key that nobody asks for is not built: its segment is bytes."""
         payload = serializer.dumps({"n": 1, "s": "x", "b": b"bytes", "l": [1]})
@@ -666,3 +671,102 @@ def named(cls: type) -> models.AllowList:
     allow = models.AllowList()
     allow(cls, name="record")
     return allow
+
+
+class TestOddities:
+    """Shapes of values that few applications have, and none may lose."""
+
+    def test_kept_fields_of_one_record_only(self) -> None:
+        """Fields are kept beside the record that has them, and no other."""
+        older, newer = PickleSerializer(named(OldCart)), PickleSerializer(named(NewCart))
+        kept = KeptFields()
+        first = older.load_value(newer.dump_value(NewCart(["a"], note="x")), kept)
+        second = OldCart(["b"])
+
+        loaded = newer.load_value(older.dump_value([first, second], kept=kept))
+
+        assert [cart.note for cart in loaded] == ["x", "none"]
+
+    def test_path_passes_over_unset_slots(self, serializer: PickleSerializer) -> None:
+        """An attribute that is not set is no step."""
+        value = Slotted.__new__(Slotted)
+        value.b = object()
+
+        with pytest.raises(TypeRefusedError, match=r"^v\.b "):
+            serializer.dump_value(value, "v")
+
+    def test_flag_with_foreign_bits_is_refused(self) -> None:
+        """A flag that keeps unknown bits cannot store them: nobody could tell what they mean."""
+
+        class Keeping(enum.Flag, boundary=enum.KEEP):
+            ONE = 1
+
+        with pytest.raises(TypeRefusedError, match="bits"):
+            PickleSerializer([Keeping]).dump_value(Keeping(8))
+
+    def test_named_tuple_with_attributes_is_refused(self) -> None:
+        """A subclass of a named tuple has room for attributes that would be lost."""
+        with pytest.raises(TypeRefusedError, match="attributes"):
+            PickleSerializer([SubPoint]).dump_value(with_attribute(SubPoint(1)))
+
+    def test_missing_field_beside_a_cached_property(self, serializer: PickleSerializer) -> None:
+        """As many attributes as fields, but other ones."""
+        node = Node("x")
+        assert node.size == 1
+        del node.parent
+
+        loaded = cold().load_value(serializer.dump_value(node))
+        assert loaded.name == "x"
+        assert set(vars(loaded)) == {"name", "children", "parent"}
+        assert loaded.parent is None
+
+    def test_attrs_default_that_takes_self(self) -> None:
+        """A default that is computed from the instance is left out for older records."""
+        import attrs
+
+        @attrs.define
+        class Old:
+            a: int
+
+        @attrs.define
+        class New:
+            a: int
+            b: int = attrs.Factory(lambda self: self.a, takes_self=True)
+
+        loaded = PickleSerializer(named(New)).load_value(PickleSerializer(named(Old)).dump_value(Old(1)))
+        assert loaded.a == 1
+        assert not hasattr(loaded, "b")
+
+    def test_model_with_extras_or_private_attributes_is_refused(self) -> None:
+        """What a pydantic model does not declare as a field would be lost."""
+        import pydantic
+
+        class Extra(pydantic.BaseModel, extra="allow"):
+            a: int
+
+        class Private(pydantic.BaseModel):
+            a: int
+            _hidden: int = 5
+
+        serializer = PickleSerializer([Extra, Private])
+        with pytest.raises(TypeRefusedError, match="extra"):
+            serializer.dump_value(Extra(a=1, b=2))  # type: ignore[call-arg]  # what is tested
+        with pytest.raises(TypeRefusedError, match="private"):
+            serializer.dump_value(Private(a=1))
+
+    def test_zone_without_a_key_is_refused(self, serializer: PickleSerializer) -> None:
+        """A zone that was made from a file has no name to find it by."""
+        # The smallest file of a time zone: one type, UTC.
+        header = b"TZif2" + bytes(15)
+        counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+        body = struct.pack(">lBB", 0, 0, 0) + b"UTC\0"
+        file = io.BytesIO((header + counts + body) * 2 + b"\nUTC0\n")
+
+        with pytest.raises(TypeRefusedError, match="IANA"):
+            serializer.dump_value(ZoneInfo.from_file(file))
+
+    def test_many_names_in_one_value(self, serializer: PickleSerializer) -> None:
+        """Beyond 255 memo entries references take another form."""
+        lines = [Node(f"node {number}") for number in range(200)]
+
+        assert cold().load_value(serializer.dump_value([*lines, lines[150]]))[200].name == "node 150"

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 import redis
 from flask import Flask, session
+from redis._parsers import _RESP2Parser
+from redis.connection import Connection
 from redis.exceptions import ResponseError
 
 from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.storage import connection
 from flask_picklesession.storage.connection import HeldLink, Link, connect, from_client
 
 from .. import support
@@ -108,6 +111,26 @@ class TestHeldLink:
         assert os.waitpid(child, 0)[1] == 0
 
         assert link.call(soon(), "GET", prefix) == b"parent and child"
+
+    def test_other_process_takes_no_held_connection(self, link: HeldLink, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a parent holds is not used under another process id."""
+        link.call(soon(), "PING")
+        (held,) = link._idle
+        monkeypatch.setattr(connection.os, "getpid", lambda: -1)
+
+        assert link.call(soon(), "PING") == b"PONG"
+
+        assert held not in link._idle
+        held.disconnect()
+
+    def test_without_hiredis(self, server: Server, prefix: str) -> None:
+        """redis-py's own parser is bounded by the deadline, too."""
+        make = connection._CONNECTIONS[Connection]
+        link = HeldLink(lambda: make(port=server.port, parser_class=_RESP2Parser, **connection._OPTIONS))
+
+        assert link.call(soon(), "SET", prefix, "x" * 200_000) == b"OK"
+        assert len(link.call(soon(), "GET", prefix)) == 200_000
+        link.close()
 
     def test_unix_socket_password_and_database(self, start: Start, server_binary: str, tmp_path: Path) -> None:
         """The URL's path, password and database are used."""
