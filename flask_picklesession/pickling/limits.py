@@ -18,7 +18,7 @@ class Limits:
 
     #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr``, ``==`` and hashing
     #: cost, which a few shared tuples can double again and again ("billion laughs").
-    max_expanded: int = 1_000_000
+    max_expanded: int = 500_000
 
     #: Bytes of an int: those of the 4300 decimal digits that CPython converts to text (CVE-2020-10735).
     max_int_bytes: int = 1_786

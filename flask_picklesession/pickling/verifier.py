@@ -3,11 +3,13 @@
 :func:`verify_segment` reads the pickle of one value as an abstract stack machine. Each value on its stack is one
 int, so that ``sum`` and ``max`` over a container's items run in C::
 
-    depth << 48 | size << 1 | odd
+    depth << shift | size << 1 | odd
 
 *Size* counts the items that a walk through the value meets, shared parts each time; *odd* says that a writer can
-choose the value's hash. Ints from ``_SPECIAL`` on are no plain values: restorers, containers that may still be
-filled, and records that must be. A plain ``max`` over items shows whether one of these is among them.
+choose the value's hash. Ints from ``special`` on are no plain values: restorers, containers that may still be
+filled, and records that must be. A plain ``max`` over items shows whether one of these is among them. A
+:class:`Layout` packs them as tightly as the limits allow: with the default ones each fits in the 30 bits that CPython
+computes with quickly.
 
 What makes it a boundary (each line closes published attacks, see ``tests/pickling/test_bypasses.py``):
 
@@ -26,20 +28,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from ..exceptions import PayloadError
 from .limits import Limits
 from .names import MARKER, read_name
 
-# ruff: noqa: SIM109 - `in (...)` costs more than comparing ints one by one.
+# ruff: noqa: SIM108, SIM109 - ternaries and `in (...)` cost more than plain branches and comparisons of ints.
 
 PROTO = b"\x80\x05"
 
-_DEPTH_SHIFT = 48
-_ONE_DEEP = 1 << _DEPTH_SHIFT
-_TWO_DEEP = 2 << _DEPTH_SHIFT
-_SIZE_MASK = (1 << _DEPTH_SHIFT) - 1
-_SPECIAL = 1 << 60
 _INDEX_SHIFT = 3
 _KIND_MASK = 7
 
@@ -69,17 +68,10 @@ _KIND_MARKER, _KIND_LIST, _KIND_DICT, _KIND_SET, _KIND_RECORD, _KIND_VALUE, _KIN
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
-_MARKER_ENTRY = _SPECIAL | _KIND_MARKER
 _MARKER_AS_DATA = _EVEN + ((_MARKER_LENGTH >> 4) << 1)
 
-_LIST = _SPECIAL | _KIND_LIST
-_DICT = _SPECIAL | _KIND_DICT
-_SET = _SPECIAL | _KIND_SET
-_RECORD = _SPECIAL | _KIND_RECORD
-
-# Length -> entry of a short str or bytes; and of it, of the tuple around it, and of what is restored from that.
+# Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
 _SHORT = tuple(_EVEN + ((length >> 4) << 1) for length in range(256))
-_LEAVES = tuple((size, (size + _ONE_DEEP + 2) | 1, (size + _TWO_DEEP + 2) | 1) for size in _SHORT)
 
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
@@ -95,13 +87,39 @@ _BINGET = ord("h")
 _LONG_BINGET = ord("j")
 
 
+class Layout(NamedTuple):
+    """Where depth and size stand in an entry, for given limits."""
+
+    one_deep: int
+    two_deep: int
+    size_mask: int
+    special: int
+    too_deep: int
+    #: Length of a short str or bytes -> its entry, that of the tuple around it, and of what is restored from that.
+    leaves: tuple[tuple[int, int, int], ...]
+
+
+@lru_cache(maxsize=8)
+def layout_for(limits: Limits) -> Layout:
+    """Return the tightest layout in which no size of a value within these limits runs into its depth."""
+    # Each byte can push one item, long strings count more, and all that is read back from the memo counts again.
+    largest = 2 * limits.max_bytes + limits.max_bytes // 8 + 2 * limits.max_expanded
+    shift = largest.bit_length()
+    one_deep, two_deep = 1 << shift, 2 << shift
+    leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in _SHORT)
+    too_deep = (limits.max_depth + 1) << shift
+    # Two levels above the deepest may be computed before they are refused.
+    special = 1 << (too_deep + two_deep).bit_length()
+    return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
+
+
 def restorer_entry(kind: Kind, number: int) -> int:
-    """Return what stands for a restorer on the abstract stack.
+    """Return what stands for a restorer on the abstract stack, above :attr:`Layout.special`.
 
     :param kind: :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
     :param number: the same for a maker and its setter.
     """
-    return _SPECIAL | number << _INDEX_SHIFT | kind
+    return number << _INDEX_SHIFT | kind
 
 
 class LimitError(PayloadError):
@@ -134,8 +152,10 @@ def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) 
 
 def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
     # One function, with everything in locals: a call for each opcode would double its time.
+    layout = layout_for(limits)
+    one_deep, _two_deep, size_mask, special, too_deep, leaves = layout
+    marker = special | _KIND_MARKER
     max_spent = limits.max_expanded * 2
-    too_deep = (limits.max_depth + 1) << _DEPTH_SHIFT
     memo: list[int] = []
     remember = memo.append
     records: dict[int, int] = {}
@@ -155,23 +175,23 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 raise PayloadError("a str without MEMOIZE")
             i += 1
             if data[i] == _STACK_GLOBAL:
-                if stack.pop() != _MARKER_ENTRY or data[i + 1] != _MEMOIZE:
+                if stack.pop() != marker or data[i + 1] != _MEMOIZE:
                     raise PayloadError("a name without its marker")
                 name = data[start : i - 1]
-                entry = restorers.get(name, 0)
-                if not entry:
+                entry = special | restorers.get(name, 0)
+                if entry == special:
                     type_name = read_name(name)
                     raise PayloadError(f"{type_name} is not on the allow-list", type_name=type_name)
                 remember(_EVEN)
                 remember(entry)
                 i += 2
                 if entry & _KIND_MASK == _KIND_SETTER:
-                    i = _bind_setter(data, i, entry, stack, records)
+                    i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
             else:
                 length = data[start - 1]
                 if length == _MARKER_LENGTH and data[start : i - 1] == _MARKER_TEXT:
-                    entry = _MARKER_ENTRY
+                    entry = marker
                 else:
                     entry = _SHORT[length]
                 remember(entry)
@@ -184,8 +204,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             else:
                 entry = memo[int.from_bytes(data[i + 1 : i + 5], "little")]
                 i += 5
-            if entry < _SPECIAL:
-                spent += entry & _SIZE_MASK
+            if entry < special:
+                spent += entry & size_mask
                 if spent > max_spent:
                     raise LimitError("max_expanded")
                 push(entry)
@@ -199,16 +219,16 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     end = i + 2 + length
                     # The marker's length is left to the long way: it may be the marker, for a later name to refer to.
                     if data[end : end + 5] == _LEAF_END and length != _MARKER_LENGTH:
-                        size = _EVEN + ((length >> 4) << 1)
-                        memo += (size, (size + _ONE_DEEP + 2) | 1, (size + _TWO_DEEP + 2) | 1)
-                        push((size + _TWO_DEEP + 2) | 1)
+                        leaf = leaves[length]
+                        memo += leaf
+                        push(leaf[2])
                         i = end + 5
                         continue
                 push(entry)
             elif kind == _KIND_MAKER or kind == _KIND_MARKER:
                 push(entry)
             elif kind == _KIND_SETTER:
-                i = _bind_setter(data, i, entry, stack, records)
+                i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
             else:
                 # A container or record that is still open: a reference back, so a cycle.
@@ -222,9 +242,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             # TUPLE1, TUPLE2, TUPLE3, TUPLE, EMPTY_TUPLE
             if opcode == 0x85:
                 entry = stack.pop()
-                if entry >= _SPECIAL:
-                    entry = _settle([entry], memo)[0]
-                entry = (entry + _ONE_DEEP + 2) | 1
+                if entry >= special:
+                    entry = _settle([entry], memo, layout)[0]
+                entry = (entry + one_deep + 2) | 1
             elif opcode == 0x29:
                 entry = _ODD
             else:
@@ -233,20 +253,22 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     if data[i + 2] != _POP:
                         raise PayloadError("a tuple without MEMOIZE")
                     state, setter, record = stack.pop(), stack.pop(), stack[-1]
-                    if setter < _SPECIAL or setter & _KIND_MASK != _KIND_SETTER:
+                    if setter < special or setter & _KIND_MASK != _KIND_SETTER:
                         raise PayloadError("a state without its record")
-                    if state >= _SPECIAL:
-                        state = _settle([state], memo)[0]
-                    entry = (state + _ONE_DEEP + 2) | 1
+                    if state >= special:
+                        state = _settle([state], memo, layout)[0]
+                    entry = (state + one_deep + 2) | 1
                     if entry >= too_deep:
                         raise LimitError("max_depth")
-                    stack[-1] = memo[(record ^ _RECORD) >> _INDEX_SHIFT] = entry
+                    stack[-1] = memo[(record ^ special) >> _INDEX_SHIFT] = entry
                     i += 3
                     continue
                 if opcode == 0x74:
                     items = stack
                     stack = frames.pop()
                     push = stack.append
+                    if len(items) < 4:
+                        raise PayloadError("TUPLE where the pickler writes a shorter opcode")
                 else:
                     count = -2 if opcode == 0x86 else -3
                     items = stack[count:]
@@ -254,10 +276,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                         raise PayloadError("a tuple of more than there is")
                     del stack[count:]
                 deepest = max(items)
-                if deepest >= _SPECIAL:
-                    items = _settle(items, memo)
+                if deepest >= special:
+                    items = _settle(items, memo, layout)
                     deepest = max(items)
-                entry = ((deepest & ~_SIZE_MASK) + _ONE_DEEP + (sum(items) & _SIZE_MASK) + 2) | 1
+                entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
             if entry >= too_deep:
                 raise LimitError("max_depth")
             i += 1
@@ -270,21 +292,21 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 push(entry)
                 continue
             restorer = stack.pop()
-            if restorer < _SPECIAL or not _KIND_VALUE <= restorer & _KIND_MASK <= _KIND_MAKER:
+            if restorer < special or not _KIND_VALUE <= restorer & _KIND_MASK <= _KIND_MAKER:
                 raise PayloadError("REDUCE on something else than a restorer")
             i += 1
             if restorer & _KIND_MASK == _KIND_MAKER:
                 index = len(memo)
                 records[index] = restorer >> _INDEX_SHIFT
-                entry = _RECORD | index << _INDEX_SHIFT
-            elif entry + _ONE_DEEP >= too_deep:
+                entry = special | index << _INDEX_SHIFT | _KIND_RECORD
+            elif entry + one_deep >= too_deep:
                 raise LimitError("max_depth")
             else:
-                entry += _ONE_DEEP
+                entry += one_deep
             if data[i] == _MEMOIZE:
                 remember(entry)
                 i += 1
-            elif data[i] != _POP or entry >= _SPECIAL:
+            elif data[i] != _POP or entry >= special:
                 # POP and a memo read follow where the arguments led back to the value itself.
                 raise PayloadError("REDUCE without MEMOIZE")
             push(entry)
@@ -315,19 +337,19 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if len(items) % 2:
                 raise PayloadError("a key without its value")
             target = stack[-1]
-            if target < _SPECIAL or target & _KIND_MASK != _KIND_DICT:
+            if target < special or target & _KIND_MASK != _KIND_DICT:
                 raise PayloadError("SETITEMS on something else than a new dict")
             if not items:
                 continue
             deepest = max(items)
-            if deepest >= _SPECIAL:
-                items = _settle(items, memo)
+            if deepest >= special:
+                items = _settle(items, memo, layout)
                 deepest = max(items)
             for entry in items[::2]:
                 odd_keys += entry & 1
             if odd_keys > limits.max_odd_keys:
                 raise LimitError("max_odd_keys")
-            entry = _filled(memo, target, deepest, sum(items))
+            entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
             if len(items) != 2 * _BATCH:
@@ -342,15 +364,15 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             else:
                 items = [stack.pop()]
             target = stack[-1]
-            if target < _SPECIAL or target & _KIND_MASK != _KIND_LIST:
+            if target < special or target & _KIND_MASK != _KIND_LIST:
                 raise PayloadError("APPENDS on something else than a new list")
             if not items:
                 continue
             deepest = max(items)
-            if deepest >= _SPECIAL:
-                items = _settle(items, memo)
+            if deepest >= special:
+                items = _settle(items, memo, layout)
                 deepest = max(items)
-            entry = _filled(memo, target, deepest, sum(items))
+            entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
             if len(items) != _BATCH:
@@ -360,8 +382,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if data[i + 1] != _MEMOIZE:
                 raise PayloadError("a container without MEMOIZE")
             i += 2
-            kind = _LIST if opcode == 0x5D else _DICT if opcode == 0x7D else _SET
-            entry = kind | len(memo) << _INDEX_SHIFT
+            kind = _KIND_LIST if opcode == 0x5D else _KIND_DICT if opcode == 0x7D else _KIND_SET
+            entry = special | len(memo) << _INDEX_SHIFT | kind
             remember(entry)
             push(entry)
 
@@ -400,8 +422,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             stack = frames.pop()
             push = stack.append
             deepest = max(items, default=0)
-            if deepest >= _SPECIAL:
-                items = _settle(items, memo)
+            if deepest >= special:
+                items = _settle(items, memo, layout)
                 deepest = max(items)
             for entry in items:
                 odd_keys += entry & 1
@@ -411,16 +433,16 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 if data[i] != _MEMOIZE:
                     raise PayloadError("a frozenset without MEMOIZE")
                 i += 1
-                entry = ((deepest & ~_SIZE_MASK) + _ONE_DEEP + (sum(items) & _SIZE_MASK) + 2) | 1
+                entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
                 remember(entry)
                 push(entry)
             else:
                 target = stack[-1]
-                if target < _SPECIAL or target & _KIND_MASK != _KIND_SET:
+                if target < special or target & _KIND_MASK != _KIND_SET:
                     raise PayloadError("ADDITEMS on something else than a new set")
                 if not items:
                     continue
-                entry = _filled(memo, target, deepest, sum(items))
+                entry = _filled(memo, target, deepest, sum(items), layout)
                 if len(items) != _BATCH:
                     stack[-1] = entry
             if entry >= too_deep:
@@ -440,56 +462,56 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
         elif opcode == _POP:
             # Written where a tuple, or the arguments of a restorer, led back to the value itself.
             i += 1
-            if stack.pop() & (_SPECIAL | 4) > _SPECIAL:
+            if stack.pop() & (special | 4) > special:
                 raise PayloadError("POP of a restorer or an unfinished record")
 
         elif opcode == 0x31:  # POP_MARK, for the same reason
             i += 1
-            _settle(stack, memo)
+            _settle(stack, memo, layout)
             stack = frames.pop()
             push = stack.append
 
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
                 raise PayloadError("STOP before the end, or with more or less than one value")
-            _settle(stack, memo)
+            _settle(stack, memo, layout)
             return
 
         else:
             raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")
 
 
-def _filled(memo: list[int], target: int, deepest: int, total: int) -> int:
+def _filled(memo: list[int], target: int, deepest: int, total: int, layout: Layout) -> int:
     """Return the entry of a container after a batch of items, and note it in the memo."""
-    index = (target ^ _SPECIAL) >> _INDEX_SHIFT
+    index = (target ^ layout.special) >> _INDEX_SHIFT
     before = memo[index]
-    if before >= _SPECIAL:
+    if before >= layout.special:
         before = _ODD
-    depth = max(before & ~_SIZE_MASK, (deepest & ~_SIZE_MASK) + _ONE_DEEP)
-    entry = (depth + (before & _SIZE_MASK) + (total & _SIZE_MASK)) | 1
+    depth = max(before & ~layout.size_mask, (deepest & ~layout.size_mask) + layout.one_deep)
+    entry = (depth + (before & layout.size_mask) + (total & layout.size_mask)) | 1
     memo[index] = entry
     return entry
 
 
-def _settle(items: list[int], memo: list[int]) -> list[int]:
+def _settle(items: list[int], memo: list[int], layout: Layout) -> list[int]:
     """Return the items as plain values.
 
     :raises PayloadError: if a restorer, or a record that was not filled in, is among them.
     """
-    return [item if item < _SPECIAL else _settled(item, memo) for item in items]
+    return [item if item < layout.special else _settled(item, memo, layout) for item in items]
 
 
-def _settled(item: int, memo: list[int]) -> int:
+def _settled(item: int, memo: list[int], layout: Layout) -> int:
     kind = item & _KIND_MASK
     if kind == _KIND_MARKER:
         return _MARKER_AS_DATA
     if kind > _KIND_SET:
         raise PayloadError("a restorer or an unfinished record used as a value")
-    filled = memo[(item ^ _SPECIAL) >> _INDEX_SHIFT]
-    return _ODD if filled >= _SPECIAL else filled
+    filled = memo[(item ^ layout.special) >> _INDEX_SHIFT]
+    return _ODD if filled >= layout.special else filled
 
 
-def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: dict[int, int]) -> int:
+def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: dict[int, int], special: int) -> int:
     """Check that a setter is followed by a read of the record that stands below, and of its own kind.
 
     :return: where the next opcode stands.
@@ -500,7 +522,7 @@ def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: di
         index, i = int.from_bytes(data[i + 1 : i + 5], "little"), i + 5
     else:
         raise PayloadError("a setter without its record")
-    if stack[-1] != _RECORD | index << _INDEX_SHIFT or records[index] != setter >> _INDEX_SHIFT:
+    if stack[-1] != special | index << _INDEX_SHIFT | _KIND_RECORD or records[index] != setter >> _INDEX_SHIFT:
         raise PayloadError("a setter on another record than the one just made")
     return i
 

@@ -113,6 +113,8 @@ ATTACKS: dict[str, bytes] = {
     "bytes after STOP": a.segment(a.NONE) + b"x",
     "second pickle": a.segment(a.NONE) * 2,
     "stack underflow": a.segment(b"0"),
+    "TUPLE of nothing": a.segment(b"(", a.TUPLE),
+    "TUPLE of three": a.segment(b"(", a.NONE * 3, a.TUPLE),
     "tuple of more than there is": a.segment(a.NONE, a.TUPLE2),
     "triple of more than there is": a.segment(a.NONE, a.TUPLE3),
     "POP of a MARK": a.segment(b"(0"),
