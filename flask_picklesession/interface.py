@@ -94,13 +94,13 @@ class _RequestLoader:
     def load(self, session: Session) -> Loaded:
         signers = self._state.signers(self._app)
         value = self._request.cookies.get(self._interface.get_cookie_name(self._app))
-        loaded = self._state.manager.load(
+        return self._state.manager.load(
             None if value is None else self._unsign(signers.cookie, value),
             signers.record,
             session.budget,
             idle_timeout=self._state.settings.idle_timeout or self._app.permanent_session_lifetime.total_seconds(),
+            had_cookie=value is not None,
         )
-        return loaded if value is None else loaded._replace(had_cookie=True)
 
     def _unsign(self, signer: CookieSigner, value: str) -> SignedId | None:
         signed = signer.unsign(value)

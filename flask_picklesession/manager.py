@@ -14,6 +14,9 @@ from .storage.deadline import Budget
 from .storage.record import END_REASONS, EndReason, Kind, Record, RecordSigner, ended_at, now_ms
 from .storage.store import Store
 
+_NOTHING = Outcome()
+_ENDED = int(Kind.ENDED)
+
 
 class SessionManager:
     """Load and save the sessions of one application.
@@ -40,42 +43,46 @@ class SessionManager:
         self._absolute_timeout = absolute_timeout
         self._grace = grace
 
-    def load(self, cookie: SignedId | None, signer: RecordSigner, budget: Budget, *, idle_timeout: float) -> Loaded:
+    def load(
+        self, cookie: SignedId | None, signer: RecordSigner, budget: Budget, *, idle_timeout: float, had_cookie: bool
+    ) -> Loaded:
         """Return what a cookie leads to. Whatever is wrong with it or its record, the answer is "no session".
 
         :param cookie: a valid cookie, or ``None``.
         :param signer: verifies records.
         :param budget: what the request may spend on the store.
         :param idle_timeout: seconds that the record lives on from now.
+        :param had_cookie: whether the request carried a cookie of our name, valid or not.
         :raises SessionUnavailableError: if the store failed, or a newer version wrote the record.
         """
         ttl = math.ceil(idle_timeout)
-        nothing = Loaded(idle_timeout=ttl)
         if cookie is None:
-            return nothing
+            return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
         storage_key = self._store.storage_key(handle_of(cookie.session_id))
         try:
             with budget as deadline:
                 stored = self._store.load(storage_key, ttl=ttl, deadline=deadline)
             if stored is None:
-                return nothing
+                return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
             content, is_current = signer.unsign(storage_key, stored)
             record = Record.unpack(content)
         except (StoreUnavailableError, NewerRecordError) as error:
             raise self._report.unavailable(error) from error
         except RecordError:
             self._report.rejected(Rejection.RECORD)
-            return nothing
+            return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
         if record.is_past(now_ms()):
-            return nothing
-        if record.kind == Kind.ENDED:
-            return nothing._replace(was_replaced=self._was_just_replaced(record))
+            return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
+        if record.kind == _ENDED:
+            return Loaded(idle_timeout=ttl, had_cookie=had_cookie, was_replaced=self._was_just_replaced(record))
         try:
             values = self._serializer.load_container(record.body)
         except PayloadError:
             self._report.rejected(Rejection.PAYLOAD)
-            return nothing
-        return Loaded(cookie.session_id, record, values, is_current and cookie.is_current, ttl, cookie=cookie)
+            return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
+        return Loaded(
+            cookie.session_id, record, values, is_current and cookie.is_current, ttl, False, had_cookie, cookie
+        )
 
     def _was_just_replaced(self, record: Record) -> bool:
         return END_REASONS.get(record.body) is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
@@ -89,8 +96,17 @@ class SessionManager:
         :raises RefusedError: if a nested change left a value that cannot be stored.
         :raises SessionUnavailableError: if the store failed; whether anything was written is unknown.
         """
+        changes = session.changes()
+        if not (changes or is_cookie_due or session.is_to_be_saved):
+            return _NOTHING
         save = Save(
-            self._store, self._serializer, signer, self._report, session, absolute_timeout=self._absolute_timeout
+            self._store,
+            self._serializer,
+            signer,
+            self._report,
+            session,
+            changes,
+            absolute_timeout=self._absolute_timeout,
         )
         try:
             with session.budget as deadline:

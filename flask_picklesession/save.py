@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .cookie import handle_of, new_session_id
 from .exceptions import PayloadError, RecordError, StoreUnavailableError
-from .merge import merge
+from .merge import Changes, merge
 from .pickling import PickleSerializer, Stored
 from .report import Drop, Rejection, Reporter
 from .session import Session
@@ -65,7 +65,7 @@ class Save:
     :param report: told what happens.
     :param absolute_timeout: seconds after which a new session ends however much it is used, or ``None``.
     :param session: a session that was used.
-    :raises RefusedError: if a nested change left a value that cannot be stored.
+    :param changes: what the request changed in it.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Save:
         signer: RecordSigner,
         report: Reporter,
         session: Session,
+        changes: Changes,
         *,
         absolute_timeout: float | None,
     ) -> None:
@@ -85,12 +86,12 @@ class Save:
         self._session = session
         self._absolute_timeout = absolute_timeout
         self._loaded = session.loaded
-        self._changes = session.changes()
+        self._changes = changes
         self._user_digest = ANONYMOUS
         self._deadline = 0.0
 
     def run(self, deadline: float, *, is_cookie_due: bool) -> Outcome:
-        """Write what the request changed, if anything.
+        """Write what the request changed.
 
         :param deadline: on the clock of :func:`time.monotonic`.
         :param is_cookie_due: whether the cookie is to be set again, which needs a write: it confirms that the
@@ -99,8 +100,6 @@ class Save:
         """
         session, session_id, record = self._session, self._loaded.session_id, self._loaded.record
         is_cookie_due = is_cookie_due or not self._loaded.is_current or self._changes.touches("_permanent")
-        if not (self._changes or session.is_cleared or session.is_regenerated or session.is_forced or is_cookie_due):
-            return Outcome()
         self._deadline = deadline
         self._user_digest = session.user_digest()
         if session_id is None or record is None:

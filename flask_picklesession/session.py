@@ -342,9 +342,9 @@ class Session(SessionMixin):
         return self._regenerated
 
     @property
-    def is_forced(self) -> bool:
-        """Whether :attr:`modified` was set by hand."""
-        return self._forced
+    def is_to_be_saved(self) -> bool:
+        """Whether it is to be saved without a change of content: asked for, or still on an old key."""
+        return self._cleared or self._regenerated or self._forced or not self._loaded.is_current
 
     @property
     def has_content(self) -> bool:
