@@ -47,7 +47,7 @@ CONTENTS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[], dict[str, A
             "cart": [{"name": f"Product {n}", "price": str(n), "n": 1, "added": "x" * 25} for n in range(50)],
         },
     ),
-    "100 KB": (lambda: {"key1": 1, "rows": [["x" * 90, n] for n in range(1000)]},) * 2,
+    "100 KB": (lambda: {"key1": 1, "rows": [[f"{n:090}", n] for n in range(1000)]},) * 2,
 }
 
 #: Request -> session, round trips, target as a part of Flask-Session's time.

@@ -40,13 +40,10 @@ class _Standing(NamedTuple):
     """A live record, as it stands under its id."""
 
     session_id: str
+    handle: str
     storage_key: bytes
     record: Record
     values: dict[str, Stored]
-
-    @property
-    def handle(self) -> str:
-        return handle_of(self.session_id)
 
 
 class _Gone(Exception):
@@ -104,8 +101,8 @@ class Save:
         self._user_digest = session.user_digest()
         if session_id is None or record is None:
             return self._begin()
-        storage_key = self._store.storage_key(handle_of(session_id))
-        base = _Standing(session_id, storage_key, record, self._loaded.values)
+        handle = handle_of(session_id)
+        base = _Standing(session_id, handle, self._store.storage_key(handle), record, self._loaded.values)
         if session.is_cleared and not session.has_content:
             return self._end(base)
         if session.is_cleared or session.is_regenerated or self._user_digest != record.user_digest:
@@ -139,12 +136,13 @@ class Save:
         )
         if inherit is not None:
             record = record._replace(born=inherit.born, authenticated=inherit.authenticated, deadline=inherit.deadline)
-        storage_key = self._store.storage_key(handle_of(session_id))
+        handle = handle_of(session_id)
+        storage_key = self._store.storage_key(handle)
         signed = self._signer.sign(storage_key, record.pack())
         if not self._store.create(storage_key, signed, ttl=self._ttl(record), deadline=self._deadline).applied:
             # 256 random bits do not collide: somebody ended this session before it began.
             raise StoreUnavailableError("the place of a new session is taken")
-        return _Standing(session_id, storage_key, record, values)
+        return _Standing(session_id, handle, storage_key, record, values)
 
     # -- a session that ends
 
