@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -83,6 +84,26 @@ class TestMerge:
         browser.visit(nested(19))
 
         assert len(content(browser)) == 22
+
+    def test_threads_lose_nothing(self, make_app: MakeApp) -> None:
+        """Twenty threads, each of which stores five keys of its own as fast as it can: every write stands."""
+        browser = Browser(make_app(PICKLESESSION_TIMEOUT=30))
+        browser.visit(put(start=[]))
+        barrier, codes = Barrier(20), []
+
+        def write(number: int) -> None:
+            window = browser.copy()
+            barrier.wait()
+            codes.extend(window.visit(put(**{f"key{number}_{turn}": [number]})).status_code for turn in range(5))
+
+        threads = [Thread(target=write, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert codes == [200] * 100
+        assert len(content(browser)) == 101
 
     def test_nested_change_and_other_key_survive(self, browser: Browser) -> None:
         """A nested change is a change of its key only."""
