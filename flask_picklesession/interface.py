@@ -185,7 +185,7 @@ class PickleSessionInterface(SessionInterface):
         if not app.config["SESSION_REFRESH_EACH_REQUEST"] or not session.permanent:
             return False
         part = app.permanent_session_lifetime.total_seconds() / COOKIE_REFRESH_PART
-        return time() - cookie.signed_at > part
+        return time() - cookie.signed_at() > part
 
     def _write_cookie(self, app: Flask, session: Session, response: Response, outcome: Outcome) -> None:
         if outcome.delete:
@@ -228,4 +228,4 @@ def _add_vary_cookie(response: Response) -> None:
     if "Vary" in response.headers:
         response.vary.add("Cookie")
     else:
-        response.headers["Vary"] = "Cookie"
+        response.headers.add("Vary", "Cookie")

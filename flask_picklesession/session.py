@@ -47,6 +47,9 @@ class Loaded(NamedTuple):
     cookie: SignedId | None = None
 
 
+_NOTHING_LOADED = Loaded()
+
+
 class Loader(Protocol):
     """Where a session gets its content from, and tells what it cannot restore."""
 
@@ -81,26 +84,11 @@ class Session(SessionMixin):
         #: What the request may still spend on the store.
         self.budget = budget
         self._is_loaded = False
-        self._loaded = Loaded()
         self._failed: SessionUnavailableError | None = None
         #: Flask's flag: set by Flask when ``flask.session`` is touched. We go by :attr:`is_used`, since Flask's
         #: ``session_transaction()`` never sets it.
         self.accessed = False
-        self._reset()
-
-    def _reset(self) -> None:
-        # The stored values, as loaded or last saved: the base of a merge.
-        self._stored: dict[str, Stored] = {}
-        # The same keys with their values, built where they were asked for, in the session's order.
-        self._live: dict[str, Any] = {}
-        # The values as they were handed out first.
-        self._built: dict[str, Any] = {}
-        self._quarantined: dict[str, str] = {}
-        self._kept = KeptFields()
-        self._cleared = False
-        self._forced = False
-        self._regenerated = False
-        self._touched = False
+        self._adopt(_NOTHING_LOADED)
 
     # -- loading
 
@@ -116,10 +104,21 @@ class Session(SessionMixin):
         self._adopt(loaded)
 
     def _adopt(self, loaded: Loaded) -> None:
-        self._reset()
         self._loaded = loaded
+        # The stored values, as loaded or last saved: the base of a merge.
         self._stored = loaded.values
+        # The same keys with their values, built where they were asked for, in the session's order.
         self._live = {key: _UNBUILT if type(value) is bytes else value for key, value in loaded.values.items()}
+        # The values as they were handed out first.
+        self._built: dict[str, Any] = {}
+        self._quarantined: dict[str, str] = {}
+        self._kept = KeptFields()
+        # Whether keys are those that were loaded, each with the object that was handed out for it.
+        self._is_as_loaded = True
+        self._cleared = False
+        self._forced = False
+        self._regenerated = False
+        self._touched = False
 
     def _build(self, key: str) -> Any:
         """Build a stored value and keep it; move it aside if it cannot be restored."""
@@ -171,6 +170,7 @@ class Session(SessionMixin):
         # What cannot be restored is refused here, where the stack trace shows who stored it.
         self._serializer.dump_value(value, path=_path(key), kept=self._kept)
         self._live[key] = value
+        self._is_as_loaded = False
         self._touched = True
 
     def __delitem__(self, key: str) -> None:
@@ -180,6 +180,7 @@ class Session(SessionMixin):
             del self._quarantined[key]
         else:
             del self._live[key]
+        self._is_as_loaded = False
         self._touched = True
 
     def __iter__(self) -> Iterator[str]:
@@ -234,6 +235,7 @@ class Session(SessionMixin):
         self._live.clear()
         self._quarantined.clear()
         self._cleared = True
+        self._is_as_loaded = False
         self._touched = True
 
     def __repr__(self) -> str:
@@ -328,8 +330,7 @@ class Session(SessionMixin):
         """Make the session quiet for the rest of the request: it reads as empty and writes go nowhere."""
         self._failed = error
         self._is_loaded = True
-        self._loaded = Loaded()
-        self._reset()
+        self._adopt(_NOTHING_LOADED)
 
     @property
     def is_cleared(self) -> bool:
@@ -362,7 +363,8 @@ class Session(SessionMixin):
         :raises RefusedError: if a nested change left a value that cannot be stored.
         """
         assigned: dict[str, Any] = {}
-        for key, value in self._live.items():
+        # Scalars cannot change in place, so unless keys were assigned or removed only what was built can have changed.
+        for key, value in (self._built if self._is_as_loaded else self._live).items():
             if value is _UNBUILT:
                 continue
             stored = self._stored.get(key, _MISSING)
@@ -374,6 +376,8 @@ class Session(SessionMixin):
             changed = self._serializer.same_value(value, stored, path=_path(key), kept=self._kept)
             if changed is not None:
                 assigned[key] = changed
+        if self._is_as_loaded:
+            return Changes(assigned, frozenset())
         gone = self._stored.keys() - self._live.keys() - self._quarantined.keys()
         return Changes(assigned, frozenset(gone))
 
@@ -399,8 +403,11 @@ class Session(SessionMixin):
         :param values: what stands in the store now: my changes merged with theirs.
         :param changes: what this request had changed.
         """
+        before = self._stored
         for key, stored in values.items():
-            if key in changes.assigned or (key in self._live and _is_same(self._stored.get(key), stored)):
+            if stored is before.get(key, _MISSING) or key in changes.assigned:
+                continue
+            if key in self._live and _is_same(before.get(key), stored):
                 continue
             if key not in self._quarantined:
                 self._built.pop(key, None)

@@ -204,7 +204,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
     def make_flat(stored: tuple[str, ...], *values: Any) -> Any:
         instance: Any = object.__new__(cls)
         if is_plain and stored == names and len(values) == count:
-            instance.__dict__.update(zip(names, values, strict=True))
+            instance.__dict__.update(zip(names, values))  # noqa: B905 - as many; strict costs as much again
         else:
             reader.write(instance, stored, values)
         return instance
@@ -216,7 +216,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         if type(instance) is not cls or type(state) is not tuple or not state:
             raise PayloadError("a state of another class")
         if is_plain and state[0] == names and len(state) == count + 1:
-            instance.__dict__.update(zip(names, state[1:], strict=True))
+            instance.__dict__.update(zip(names, state[1:]))  # noqa: B905 - as above
         else:
             reader.write(instance, state[0], state[1:])
 

@@ -79,6 +79,12 @@ _BATCH = 1000
 # MEMOIZE TUPLE1 MEMOIZE REDUCE MEMOIZE
 _LEAF_END = b"\x94\x85\x94R\x94"
 
+# EMPTY_TUPLE REDUCE MEMOIZE: a maker without arguments.
+_MADE = b")R\x94"
+
+# TUPLE2 REDUCE POP: a setter with the record and its state.
+_FILLED = b"\x86R0"
+
 _MEMOIZE = 0x94
 _STACK_GLOBAL = 0x93
 _REDUCE = ord("R")
@@ -225,71 +231,103 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                         i = end + 5
                         continue
                 push(entry)
-            elif kind == _KIND_MAKER or kind == _KIND_MARKER:
+                if opcode != 0x28:
+                    continue
+            elif kind == _KIND_MAKER:
                 push(entry)
+                if data[i : i + 3] != _MADE:
+                    continue
+                index = len(memo)
+                records[index] = entry >> _INDEX_SHIFT
+                stack[-1] = made = special | index << _INDEX_SHIFT | _KIND_RECORD
+                remember(made)
+                i += 3
+                # The setter of the same record is the next number.
+                entry += 1
+                if data[i] != _BINGET or memo[data[i + 1]] != entry:
+                    continue
+                i = _bind_setter(data, i + 2, entry, stack, records, special)
+                push(entry)
+            elif kind == _KIND_MARKER:
+                push(entry)
+                continue
             elif kind == _KIND_SETTER:
                 i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
             else:
                 # A container or record that is still open: a reference back, so a cycle.
                 push(_ODD)
+                continue
+            if data[i] == 0x28 and data[i + 1] == _BINGET:
+                entry = memo[data[i + 2]]
+                if entry < special:
+                    # MARK and a memo read: the fields of a record begin with their names.
+                    spent += entry & size_mask
+                    if spent > max_spent:
+                        raise LimitError("max_expanded")
+                    frames.append(stack)
+                    stack = [entry]
+                    push = stack.append
+                    i += 3
 
         elif opcode == 0x4B:  # BININT1
             i += 2
             push(_EVEN)
 
-        elif opcode == 0x85 or opcode == 0x86 or opcode == 0x87 or opcode == 0x74 or opcode == 0x29:
-            # TUPLE1, TUPLE2, TUPLE3, TUPLE, EMPTY_TUPLE
-            if opcode == 0x85:
-                entry = stack.pop()
-                if entry >= special:
-                    entry = _settle([entry], memo, layout)[0]
-                entry = (entry + one_deep + 2) | 1
-            elif opcode == 0x29:
-                entry = _ODD
+        elif opcode == 0x74 or opcode == 0x85 or opcode == 0x86 or opcode == 0x87 or opcode == 0x29:
+            # TUPLE, TUPLE1, TUPLE2, TUPLE3, EMPTY_TUPLE
+            state = 0
+            if opcode == 0x86 and data[i + 1] == _REDUCE:
+                state = stack.pop()
+                if state >= special:
+                    state = _settle([state], memo, layout)[0]
             else:
-                if opcode == 0x86 and data[i + 1] == _REDUCE:
-                    # SETTER, the record, the state: TUPLE2 REDUCE POP
-                    if data[i + 2] != _POP:
-                        raise PayloadError("a tuple without MEMOIZE")
-                    state, setter, record = stack.pop(), stack.pop(), stack[-1]
-                    if setter < special or setter & _KIND_MASK != _KIND_SETTER:
-                        raise PayloadError("a state without its record")
-                    if state >= special:
-                        state = _settle([state], memo, layout)[0]
-                    entry = (state + one_deep + 2) | 1
-                    if entry >= too_deep:
-                        raise LimitError("max_depth")
-                    stack[-1] = memo[(record ^ special) >> _INDEX_SHIFT] = entry
-                    i += 3
-                    continue
                 if opcode == 0x74:
                     items = stack
                     stack = frames.pop()
                     push = stack.append
                     if len(items) < 4:
                         raise PayloadError("TUPLE where the pickler writes a shorter opcode")
+                elif opcode == 0x29:
+                    items = []
                 else:
-                    count = -2 if opcode == 0x86 else -3
+                    count = 0x84 - opcode
                     items = stack[count:]
                     if len(items) != -count:
                         raise PayloadError("a tuple of more than there is")
                     del stack[count:]
-                deepest = max(items)
-                if deepest >= special:
-                    items = _settle(items, memo, layout)
-                    deepest = max(items)
-                entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
-            if entry >= too_deep:
-                raise LimitError("max_depth")
-            i += 1
-            if opcode != 0x29:
-                if data[i] != _MEMOIZE:
-                    raise PayloadError("a tuple without MEMOIZE")
-                remember(entry)
                 i += 1
-            if data[i] != _REDUCE:
-                push(entry)
+                if items:
+                    deepest = max(items)
+                    if deepest >= special:
+                        items = _settle(items, memo, layout)
+                        deepest = max(items)
+                    entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
+                    if entry >= too_deep:
+                        raise LimitError("max_depth")
+                    if data[i] != _MEMOIZE:
+                        raise PayloadError("a tuple without MEMOIZE")
+                    remember(entry)
+                    i += 1
+                else:
+                    entry = _ODD
+                if data[i] != _REDUCE:
+                    if data[i] != 0x86 or data[i + 1] != _REDUCE:
+                        push(entry)
+                        continue
+                    state = entry
+            if state:
+                # SETTER, the record, the state: TUPLE2 REDUCE POP
+                if data[i : i + 3] != _FILLED:
+                    raise PayloadError("a tuple without MEMOIZE")
+                setter, record = stack.pop(), stack[-1]
+                if setter < special or setter & _KIND_MASK != _KIND_SETTER:
+                    raise PayloadError("a state without its record")
+                entry = (state + one_deep + 2) | 1
+                if entry >= too_deep:
+                    raise LimitError("max_depth")
+                stack[-1] = memo[(record ^ special) >> _INDEX_SHIFT] = entry
+                i += 3
                 continue
             restorer = stack.pop()
             if restorer < special or not _KIND_VALUE <= restorer & _KIND_MASK <= _KIND_MAKER:

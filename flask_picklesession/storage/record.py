@@ -224,7 +224,8 @@ class RecordSigner:
         derived = [
             Signer(secret, salt=_SALT, key_derivation="hmac", digest_method=sha256).derive_key() for secret in secrets
         ]
-        self._newest_first = tuple(reversed(derived))
+        # The key and the domain are the same for all: set once, they cost nothing again.
+        self._newest_first = tuple(hmac.new(key, _DOMAIN, sha256) for key in reversed(derived))
 
     def sign(self, storage_key: bytes, content: bytes) -> bytes:
         """Return the record: the signature, then the content.
@@ -242,13 +243,15 @@ class RecordSigner:
         :raises RecordError: if no key signed these bytes for this storage key.
         """
         signature, content = record[:SIGNATURE_SIZE], record[SIGNATURE_SIZE:]
-        for position, key in enumerate(self._newest_first):
-            if hmac.compare_digest(signature, _digest(key, storage_key, content)):
+        for position, begun in enumerate(self._newest_first):
+            if hmac.compare_digest(signature, _digest(begun, storage_key, content)):
                 return content, position == 0
         raise RecordError("the record's signature does not match")
 
 
-def _digest(key: bytes, storage_key: bytes, content: bytes) -> bytes:
+def _digest(begun: hmac.HMAC, storage_key: bytes, content: bytes) -> bytes:
+    signature = begun.copy()
     # The length keeps "key" + "content" from being read as another pair with the border elsewhere.
-    message = b"".join((_DOMAIN, len(storage_key).to_bytes(2, "big"), storage_key, content))
-    return hmac.digest(key, message, "sha256")
+    signature.update(len(storage_key).to_bytes(2, "big") + storage_key)
+    signature.update(content)
+    return signature.digest()

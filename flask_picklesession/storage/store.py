@@ -94,10 +94,13 @@ class Store:
         :raises StoreUnavailableError: if the store failed.
         """
         try:
-            if ttl is None:
-                reply = _with_one_repeat(lambda: self._link.call(deadline, "GET", storage_key), deadline)[0]
-            else:
-                reply = _with_one_repeat(lambda: self._read_and_touch(storage_key, ttl, deadline), deadline)[0]
+            try:
+                reply = self._read(storage_key, ttl, deadline)
+            except StoreUnavailableError:
+                # Often it was an idle connection that a restarted server had closed.
+                if monotonic() >= deadline:
+                    raise
+                reply = self._read(storage_key, ttl, deadline)
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
                 raise RecordError("another type of value stands in the record's place") from error
@@ -150,7 +153,9 @@ class Store:
         except ResponseError as error:
             raise _unavailable(error) from error
 
-    def _read_and_touch(self, storage_key: bytes, ttl: int, deadline: float) -> Any:
+    def _read(self, storage_key: bytes, ttl: int | None, deadline: float) -> Any:
+        if ttl is None:
+            return self._link.call(deadline, "GET", storage_key)
         if self._has_getex:
             try:
                 return self._link.call(deadline, "GETEX", storage_key, "EX", ttl)

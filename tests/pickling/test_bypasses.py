@@ -139,6 +139,7 @@ ATTACKS: dict[str, bytes] = {
     # Arguments that our restorers do not take
     "Decimal of another type": a.segment(DECIMAL, a.small(1), a.TUPLE1, a.REDUCE),
     "Decimal with an exponent": a.segment(DECIMAL, a.text("1e999999"), a.TUPLE1, a.REDUCE),
+    "Decimal zero of a gigabyte of digits": a.segment(DECIMAL, a.text("0e-999999999"), a.TUPLE1, a.REDUCE),
     "Decimal sNaN": a.segment(DECIMAL, a.text("sNaN"), a.TUPLE1, a.REDUCE),
     "Decimal of nothing": a.segment(DECIMAL, a.EMPTY_TUPLE, a.REDUCE),
     "Fraction from text": a.segment(a.name("fractions:Fraction"), a.text("1e200000000"), a.TUPLE1, a.REDUCE),
@@ -170,6 +171,12 @@ ATTACKS: dict[str, bytes] = {
     "record with names that are none": a.segment(EMPTY_NODE, FILL, a.small(1), a.TUPLE1, a.APPLY),
     "record with more names than values": a.segment(
         EMPTY_NODE, FILL, a.text("name"), a.text("x"), a.TUPLE2, a.TUPLE1, a.APPLY
+    ),
+    "datetime with day 255 in UTC": a.segment(
+        a.name("datetime:datetime"), a.raw(b"\x07\xe6\x01\xff\xff\xff\xff\xff\xff\xffZ"), a.TUPLE1, a.REDUCE
+    ),
+    "datetime with another mark than that of UTC": a.segment(
+        a.name("datetime:datetime"), a.raw(b"\x07\xe6\x01\x01" + bytes(6) + b"z"), a.TUPLE1, a.REDUCE
     ),
     "datetime of text": a.segment(a.name("datetime:datetime"), a.text("2026-01-01"), a.TUPLE1, a.REDUCE),
     "nested records": a.segment(a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL, a.EMPTY_TUPLE, a.TUPLE1 * 200, a.APPLY),
