@@ -409,9 +409,10 @@ class Session(SessionMixin):
                 continue
             if key in self._live and _is_same(before.get(key), stored):
                 continue
-            if key not in self._quarantined:
-                self._built.pop(key, None)
-                self._live[key] = _UNBUILT if type(stored) is bytes else stored
+            # Theirs: other bytes than those that could not be restored, too.
+            self._quarantined.pop(key, None)
+            self._built.pop(key, None)
+            self._live[key] = _UNBUILT if type(stored) is bytes else stored
         for key in self._live.keys() - values.keys():
             del self._live[key]
         self._stored = values

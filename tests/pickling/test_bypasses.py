@@ -26,6 +26,8 @@ HASHED = "tests.pickling.models:Hashed"
 #: An empty record, and what fills it in: memo 0 marker, 1 name, 2 maker, 3 record.
 EMPTY_NODE = a.name(NODE) + a.EMPTY_TUPLE + a.REDUCE
 FILL = a.get(0) + a.text(f"{NODE}#state".replace(".", "/")) + b"\x93" + a.MEMOIZE + a.get(3)
+#: The same behind one list.
+FILL4 = a.get(1) + a.text(f"{NODE}#state".replace(".", "/")) + b"\x93" + a.MEMOIZE + a.get(4)
 STATE = a.text("name") + a.TUPLE1 + a.text("x") + a.TUPLE2
 DECIMAL = a.name("decimal:Decimal")
 
@@ -201,6 +203,28 @@ ATTACKS: dict[str, bytes] = {
         a.text("tests/pickling/models:Bag#state"), b"\x93\x94", a.get(3), a.LIST, a.EMPTY_TUPLE, a.TUPLE1, a.TUPLE2, a.APPLY
     ),
     "str subclass of an int": a.segment(a.name("tests.pickling.models:Label"), a.small(1), a.EMPTY_TUPLE, a.TUPLE2, a.REDUCE),
+    # The sequences that the verifier takes in one turn, with one thing changed
+    "second maker with arguments": a.segment(
+        a.LIST, b"(", EMPTY_NODE, FILL4, STATE, a.APPLY, a.get(3), a.text("x"), a.TUPLE1, a.REDUCE, b"e"
+    ),
+    "second maker without its setter": a.segment(
+        a.LIST, b"(", a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL4, STATE, a.APPLY, a.get(3), a.EMPTY_TUPLE, a.REDUCE, b"e"
+    ),
+    "second maker with a value for a setter": a.segment(
+        a.LIST, b"(", a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL4, STATE, a.APPLY,
+        a.get(3), a.EMPTY_TUPLE, a.REDUCE, a.get(7), a.get(11), a.NONE, a.APPLY, b"e"
+    ),
+    "second record whose setter is bound to the first": a.segment(
+        a.LIST, b"(", a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL4, STATE, a.APPLY,
+        a.get(3), a.EMPTY_TUPLE, a.REDUCE, a.get(6), a.get(4), a.NONE, a.APPLY, b"e"
+    ),
+    "restorer among the arguments of a second value": a.segment(
+        a.LIST, b"(", DECIMAL, a.text("1"), a.TUPLE1, a.REDUCE, a.get(3), b"(", a.get(3), a.NONE * 3, a.TUPLE, a.REDUCE, b"e"
+    ),
+    "arguments of a second value that were doubled": a.segment(
+        b"(", DECIMAL, a.text("1"), a.TUPLE1, a.REDUCE, a.text("ha"), a.TUPLE1, *(a.get(n) + a.TUPLE2 for n in range(7, 23)),
+        a.get(2), b"(", a.get(23), a.get(23), a.NONE * 2, a.TUPLE, a.REDUCE, a.TUPLE
+    ),
     "unhashable key": a.segment(a.DICT, a.LIST, a.NONE, b"s"),
     "str that is no UTF-8": a.segment(b"\x8c\x01\xff\x94"),
 }  # fmt: skip
@@ -235,6 +259,13 @@ def test_assembler_writes_what_is_accepted(serializer: PickleSerializer) -> None
     node = serializer.load_value(a.segment(EMPTY_NODE, FILL, STATE, a.APPLY))
 
     assert node.name == "x"
+    nodes = serializer.load_value(
+        a.segment(
+            a.LIST, b"(", a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL4, STATE, a.APPLY,
+            a.get(3), a.EMPTY_TUPLE, a.REDUCE, a.get(6), a.get(11), a.get(8), a.text("y"), a.TUPLE2, a.APPLY, b"e"
+        )
+    )  # fmt: skip
+    assert [node.name for node in nodes] == ["x", "y"]
     assert str(serializer.load_value(a.segment(DECIMAL, a.text("1.5"), a.TUPLE1, a.REDUCE))) == "1.5"
     assert serializer.load_value(a.segment(a.LIST, b"(", a.NONE, a.NONE, b"e")) == [None, None]
 

@@ -60,6 +60,8 @@ VALUES: list[Any] = [
     datetime(2026, 11, 23, 12, 30, 15, 999999), datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999),
     datetime(2026, 10, 25, 2, 30, fold=1), datetime(2026, 1, 31, tzinfo=UTC),
     datetime(9999, 12, 31, 23, 59, 59, 999999, UTC), datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=UTC),
+    [datetime(2026, 1, day, tzinfo=timezone(timedelta(hours=2))) for day in (1, 2)], [time(1), time(2)],
+    [defaultdict(list, a=[1]), defaultdict(int)], [Money(n, Money(n)) for n in range(3)],
     datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2), "X")), datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC")),
     date(2026, 2, 28), time(23, 59, 59, 5), time(1, fold=1), time(1, tzinfo=UTC), timedelta(days=-3, microseconds=7),
     UTC, timezone(timedelta(hours=-5)), ZoneInfo("UTC"), UUID(int=2**127 + 1),

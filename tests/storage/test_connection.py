@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,9 +11,10 @@ from typing import Any
 
 import pytest
 import redis
+import trustme
 from flask import Flask, session
-from redis._parsers import _RESP2Parser
-from redis.connection import Connection
+from redis._parsers import _HiredisParser, _RESP2Parser
+from redis.connection import Connection, SSLConnection
 from redis.exceptions import ResponseError
 
 from flask_picklesession.exceptions import StoreUnavailableError
@@ -20,7 +23,7 @@ from flask_picklesession.storage.connection import HeldLink, Link, connect, from
 
 from .. import support
 from ..proxy import Proxy, cut_before
-from ..servers import Server, free_port
+from ..servers import Server, binary_of, free_port
 from ..support import Browser
 
 Start = Callable[[Server], Server]
@@ -150,13 +153,84 @@ class TestHeldLink:
         for each in (link, without):
             each.close()
 
-    def test_tls(self, start: Start, server_binary: str, tmp_path: Path) -> None:
-        """rediss:// asks for TLS: a server that speaks none is unavailable, within the deadline."""
+    @pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
+    def test_tls(self, start: Start, tmp_path: Path, parser: type) -> None:
+        """rediss:// speaks TLS with the authority that its URL names, whichever parser reads the replies."""
+        # The embedded server is built without TLS.
+        server_binary = binary_of("redis")
+        if server_binary is None:
+            pytest.skip("redis-server is not installed")
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost")
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        tls_port = free_port()
+        start(
+            Server(
+                server_binary,
+                tmp_path,
+                *("--tls-port", str(tls_port), "--tls-auth-clients", "no"),
+                *("--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem")),
+                *("--tls-ca-cert-file", str(tmp_path / "ca.pem")),
+            )
+        )
+        options = {"port": tls_port, "host": "localhost", "ssl_ca_certs": str(tmp_path / "ca.pem")}
+        make = connection._CONNECTIONS[SSLConnection]
+        link = HeldLink(lambda: make(parser_class=parser, **options, **connection._OPTIONS))
+        untrusting = connect(f"rediss://localhost:{tls_port}", timeout=5)
+
+        assert link.call(soon(), "SET", "k", "x" * 200_000) == b"OK"
+        assert len(link.call(soon(), "GET", "k")) == 200_000
+        with pytest.raises(StoreUnavailableError):
+            link.call(time.monotonic(), "GET", "k")
+        with pytest.raises(StoreUnavailableError):
+            untrusting.call(soon(), "PING")
+        link.close()
+
+    def test_tls_to_a_server_without(self, start: Start, server_binary: str, tmp_path: Path) -> None:
+        """A server that speaks no TLS is unavailable, within the deadline."""
         server = start(Server(server_binary, tmp_path))
         link = connect(server.url.replace("redis://", "rediss://"), timeout=5)
 
         with pytest.raises(StoreUnavailableError):
             link.call(time.monotonic() + 1, "PING")
+
+
+class TestKernelTimedSocket:
+    @pytest.fixture(name="pair")
+    def _pair(self) -> Iterator[tuple[Any, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            owner: Any = type("Owner", (), {"deadline": soon()})
+            yield connection._KernelTimedSocket(ours, owner), theirs
+
+    @pytest.mark.parametrize(
+        "read", [lambda sock: sock.recv(9), lambda sock: sock.recv_into(bytearray(9))], ids=["recv", "into"]
+    )
+    def test_short_timeout_is_no_deadline(self, pair: tuple[Any, socket.socket], read: Callable[[Any], Any]) -> None:
+        """A timeout left over from an earlier command wakes the reader, who waits on for a later deadline."""
+        ours, theirs = pair
+        ours._connection.deadline = time.monotonic() + 0.1
+        ours.sendall(b"sets the timeout")
+        ours._connection.deadline = time.monotonic() + 0.35
+        late = threading.Timer(0.2, theirs.sendall, [b"reply"])
+        late.start()
+
+        assert read(ours) in (b"reply", 5)
+        late.join()
+
+    def test_reader_who_takes_nothing(self, pair: tuple[Any, socket.socket]) -> None:
+        """A peer that reads slowly gets all; one that reads nothing is given up at the deadline."""
+        ours, theirs = pair
+        ours._connection.deadline = time.monotonic() + 0.3
+
+        with pytest.raises(TimeoutError):
+            ours.sendall(bytes(20_000_000))
+        ours._connection.deadline = time.monotonic() + 0.6
+        with pytest.raises(TimeoutError):
+            ours.sendall(b"more")
+        assert theirs.recv(1) == b"\0"
 
 
 class TestUrls:
