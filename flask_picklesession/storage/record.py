@@ -56,6 +56,9 @@ NONCE_END = NONCE_START + NONCE_SIZE - 1
 #: The user digest of a session that belongs to nobody.
 ANONYMOUS = bytes(32)
 
+# The last millisecond that a datetime can hold.
+_LAST_MS = 253_402_300_799_999
+
 _DOMAIN = b"flask-picklesession.record\0"
 _SALT = b"flask-picklesession.record"
 
@@ -152,6 +155,8 @@ class Record(NamedTuple):
         if length < _HEADER.size or len(content) < body_start:
             raise RecordError("the record is too short")
         nonces, born, authenticated, confirmed, deadline, user_digest = _HEADER.unpack_from(content, _FIXED.size)
+        if born > _LAST_MS or authenticated > _LAST_MS or confirmed > _LAST_MS or deadline > _LAST_MS:
+            raise RecordError("a time of the record is beyond the year 9999")
         return cls(
             kind,
             nonces,
