@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from .exceptions import ConfigurationError, RegistrationError
-from .pickling import AllowList
+from .pickling import AllowList, Limits
+from .pickling.limits import DEFAULT_LIMITS
 from .storage.connection import Link, connect, from_client
 
 #: What each of our keys begins with.
 PREFIX = "PICKLESESSION_"
-
-#: Largest payload in bytes. Keeps the worst accepted one below 0.1 s of work.
-DEFAULT_MAX_SIZE = 262_144
 
 #: Seconds that one request may spend on the store, over all attempts.
 DEFAULT_TIMEOUT = 1.0
@@ -45,7 +43,7 @@ class Settings:
     #: ``None``: Flask's ``PERMANENT_SESSION_LIFETIME``, as it is at each request.
     idle_timeout: float | None
     absolute_timeout: float | None
-    max_size: int
+    limits: Limits
     identity_keys: tuple[str, ...]
     grace: float
     timeout: float
@@ -59,8 +57,9 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     :raises ConfigurationError: if anything is wrong, with all problems at once.
     """
     given = {key.removeprefix(PREFIX): value for key, value in config.items() if key.startswith(PREFIX)}
-    problems = [_unknown(key) for key in given if key not in _READERS and key not in ("URL", "CLIENT")]
-    values = {}
+    problems = [_unknown(key) for key in given if key not in _KEYS]
+    limits = _read_limits(given, problems)
+    values: dict[str, Any] = {}
     for key, (read, default) in _READERS.items():
         try:
             values[key.lower()] = read(given.get(key, default))
@@ -73,12 +72,22 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         problems.append(str(error))
     if problems or link is None:
         raise ConfigurationError(problems)
-    return Settings(link=link, **values)
+    return Settings(link=link, limits=limits, **values)
 
 
 def _unknown(key: str) -> str:
-    near = get_close_matches(key, [*_READERS, "URL", "CLIENT"], n=1, cutoff=0)
+    near = get_close_matches(key, _KEYS, n=1, cutoff=0)
     return f"{PREFIX}{key} is not a setting. Did you mean {PREFIX}{near[0]}?"
+
+
+def _read_limits(given: Mapping[str, Any], problems: list[str]) -> Limits:
+    limits = DEFAULT_LIMITS
+    for key in _LIMITS & given.keys():
+        try:
+            limits = replace(limits, **{key.lower(): given[key]})
+        except ValueError as error:
+            problems.append(f"{PREFIX}{key}: {str(error).partition(' ')[2]}")
+    return limits
 
 
 def _read_link(given: Mapping[str, Any], timeout: float) -> Link:
@@ -126,12 +135,6 @@ def _optional(read: Callable[[object], float]) -> Callable[[object], float | Non
     return lambda value: None if value is None else read(value)
 
 
-def _size(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("must be a number of bytes")
-    return value
-
-
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
@@ -150,9 +153,13 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "KEY_PREFIX": (_key_prefix, "session:"),
     "IDLE_TIMEOUT": (_optional(_seconds), None),
     "ABSOLUTE_TIMEOUT": (_optional(_seconds), None),
-    "MAX_SIZE": (_size, DEFAULT_MAX_SIZE),
     "IDENTITY_KEYS": (_names, DEFAULT_IDENTITY_KEYS),
     "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
     "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
 }
+
+# Each limit is a setting.
+_LIMITS = frozenset(field.name.upper() for field in fields(Limits))
+
+_KEYS = (*_READERS, *sorted(_LIMITS), "URL", "CLIENT")

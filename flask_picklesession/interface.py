@@ -13,7 +13,7 @@ from .config import Settings, read_settings
 from .cookie import CookieSigner, SignedId, attributes_mark
 from .exceptions import PayloadError, SessionUnavailableError
 from .manager import SessionManager
-from .pickling import Limits, PickleSerializer
+from .pickling import PickleSerializer
 from .report import Rejection, Reporter
 from .save import Outcome
 from .session import Loaded, Session, identity_digest
@@ -46,7 +46,7 @@ class AppState:
     def __init__(self, app: Flask) -> None:
         self.settings: Settings = read_settings(app.config)
         self.report = Reporter(app)
-        self.serializer = PickleSerializer(self.settings.allow, limits=Limits(max_bytes=self.settings.max_size))
+        self.serializer = PickleSerializer(self.settings.allow, limits=self.settings.limits)
         self.store = Store(self.settings.link, prefix=self.settings.key_prefix)
         self.manager = SessionManager(
             self.store,

@@ -37,7 +37,7 @@ class TestDefaults:
         assert settings.key_prefix == "session:"
         assert settings.idle_timeout is None
         assert settings.absolute_timeout is None
-        assert settings.max_size == 262144
+        assert settings.limits.max_size == 262144
         assert settings.identity_keys == ("_user_id", "user_id")
         assert settings.grace == 10
         assert settings.timeout == 1.0

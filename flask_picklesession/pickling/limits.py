@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+#: Deepest nesting that may be allowed: pickling takes up to three levels of CPython's recursion limit of 1000 for each,
+#: and a web request's own frames need the rest.
+DEEPEST = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one payload and of each value in it. What exceeds one is refused when it is stored."""
+    """Bounds of one payload and of each value in it. What exceeds one is refused when it is stored.
 
-    #: Bytes of a payload, and of the segment of one value.
-    max_bytes: int = 262_144
+    Each has a setting of the same name: ``PICKLESESSION_MAX_SIZE`` and so on.
 
-    #: How deep containers and records may nest. Pickling takes up to three levels of CPython's recursion limit of
-    #: 1000 for each, and a web request's own frames need the rest.
+    :raises ValueError: if one is not a positive int, or the depth is beyond :data:`DEEPEST`.
+    """
+
+    #: Bytes of a payload: of all values of a session together. The worst that is accepted takes a tenth of a second
+    #: (``benchmarks/worst.py``). Django's cookies hold 4096, Rails' MessagePack and Java's streams have no bound.
+    max_size: int = 262_144
+
+    #: Bytes of one value.
+    max_value_size: int = 262_144
+
+    #: How deep containers and records may nest (PHP's ``unserialize_max_depth``: 4096; JEP 290's ``maxdepth``: none).
     max_depth: int = 200
 
     #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr``, ``==`` and hashing
     #: cost, which a few shared tuples can double again and again ("billion laughs").
     max_expanded: int = 500_000
 
-    #: Bytes of an int: those of the 4300 decimal digits that CPython converts to text (CVE-2020-10735).
-    max_int_bytes: int = 1_786
+    #: Items of one container (JEP 290's ``maxarray``), and keys of a session.
+    max_items: int = 100_000
+
+    #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).
+    max_int_digits: int = 4_300
 
     #: Dict keys and set elements in one value whose hash a writer can choose: all but str, bytes and small ints. Keys
     #: that collide cost the square of their number.
     max_odd_keys: int = 1_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{field.name} must be an int of at least 1")
+        if self.max_depth > DEEPEST:
+            raise ValueError(f"max_depth must be at most {DEEPEST}")
+
+    @property
+    def max_int_bytes(self) -> int:
+        """Bytes of an int with as many digits: a digit has log2(10) bits."""
+        return self.max_int_digits * 33_220 // 80_000 + 1
 
 
 DEFAULT_LIMITS = Limits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -128,8 +128,8 @@ class PickleSerializer:
         """
         if type(value) in _SCALARS:
             if not self._is_storable(value):
-                limit = "max_int_bytes" if type(value) is int else "max_bytes"
-                raise self._limit_exceeded(limit, value, path, 0 if type(value) is int else len(value))
+                limit = "max_int_digits" if type(value) is int else "max_value_size"
+                raise self._limit_exceeded(limit, value, path, 0 if type(value) is int else _encoded_size(value))
             return value  # type: ignore[no-any-return]  # a scalar
         segment, is_risky = self._pickle(value, path, kept)
         if not self._verdicts.has(segment):
@@ -169,15 +169,19 @@ class PickleSerializer:
         :param values: str keys -> what :meth:`dump_value` returned.
         :raises LimitExceededError: if it is too large; names the largest key.
         """
+        if len(values) > self._limits.max_items:
+            raise LimitExceededError(
+                "session", f"has more than {self._limits.max_items} keys", "Remove some", limit="max_items"
+            )
         payload = dump_scalars(dict(values))
-        if len(payload) > self._limits.max_bytes:
+        if len(payload) > self._limits.max_size:
             largest = max(values, key=lambda key: _size(values[key]))
             raise LimitExceededError(
                 f"session[{largest!r}]",
                 f"takes {_size(values[largest])} bytes, the whole session {len(payload)}; "
-                f"{self._limits.max_bytes} are allowed",
+                f"{self._limits.max_size} are allowed",
                 "Store less, or raise PICKLESESSION_MAX_SIZE",
-                limit="max_bytes",
+                limit="max_size",
             )
         return payload
 
@@ -240,28 +244,48 @@ class PickleSerializer:
     def _is_storable(self, scalar: Any) -> bool:
         if type(scalar) is int:
             return -_SMALL_INT < scalar < _SMALL_INT or scalar.bit_length() < self._limits.max_int_bytes * 8
-        return type(scalar) is not str or len(scalar) <= self._limits.max_bytes
+        return (
+            type(scalar) is not str
+            or len(scalar) * _LONGEST_CHARACTER <= self._limits.max_value_size
+            or _encoded_size(scalar) <= self._limits.max_value_size
+        )
 
     def _limit_exceeded(self, limit: str, value: Any, path: str, size: int) -> LimitExceededError:
         bound = getattr(self._limits, limit)
         found, reason = path, f"exceeds {limit}, which is {bound}"
-        if limit == "max_bytes":
+        if limit == "max_value_size":
             reason = f"takes {size} bytes; {bound} are allowed"
-        elif limit == "max_int_bytes":
-            found = find_path(value, path, lambda item, _depth: _bytes_of(item) > bound) or path
-            reason = f"is an int of more than {bound} bytes"
+        elif limit == "max_int_digits":
+            most = self._limits.max_int_bytes
+            found = find_path(value, path, lambda item, _depth: _bytes_of(item) > most) or path
+            reason = f"is an int of more than {bound} digits"
+        elif limit == "max_items":
+            found = find_path(value, path, lambda item, _depth: _items_of(item) > bound) or path
+            reason = f"has more than {bound} items"
         elif limit == "max_depth":
             found = find_path(value, path, lambda _item, depth: depth >= bound) or path
             found = found if len(found) < _LONG_PATH else found[:_LONG_PATH] + "..."
             reason = f"nests deeper than {bound} levels"
-        return LimitExceededError(found, reason, "Store less, or store it elsewhere and its key here", limit=limit)
+        fix = f"Store less, store it elsewhere and its key here, or raise PICKLESESSION_{limit.upper()}"
+        return LimitExceededError(found, reason, fix, limit=limit)
 
 
 _LONG_PATH = 200
 
+# Bytes of a character in UTF-8.
+_LONGEST_CHARACTER = 4
+
 
 def _bytes_of(item: object) -> int:
     return item.bit_length() // 8 + 1 if type(item) is int else 0
+
+
+def _items_of(item: object) -> int:
+    return len(item) if isinstance(item, list | tuple | dict | set | frozenset | deque) else 0
+
+
+def _encoded_size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _size(stored: Stored) -> int:

@@ -109,7 +109,7 @@ class Layout(NamedTuple):
 def layout_for(limits: Limits) -> Layout:
     """Return the tightest layout in which no size of a value within these limits runs into its depth."""
     # Each byte can push one item, long strings count more, and all that is read back from the memo counts again.
-    largest = 2 * limits.max_bytes + limits.max_bytes // 8 + 2 * limits.max_expanded
+    largest = 2 * limits.max_value_size + limits.max_value_size // 8 + 2 * limits.max_expanded
     shift = largest.bit_length()
     one_deep, two_deep = 1 << shift, 2 << shift
     leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in _SHORT)
@@ -145,8 +145,8 @@ def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) 
     :param limits: the bounds.
     :raises PayloadError: if these bytes are not what our pickler writes with this allow-list and these limits.
     """
-    if len(data) > limits.max_bytes:
-        raise LimitError("max_bytes")
+    if len(data) > limits.max_value_size:
+        raise LimitError("max_value_size")
     if data[:2] != PROTO:
         raise PayloadError("not a pickle of protocol 5")
     try:
@@ -162,6 +162,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
     one_deep, _two_deep, size_mask, special, too_deep, leaves = layout
     marker = special | _KIND_MARKER
     max_spent = limits.max_expanded * 2
+    max_items = limits.max_items
+    # Containers filled in more than one batch -> their items so far.
+    batches: dict[int, int] = {}
+    many = min(_BATCH, max_items + 1)
     memo: list[int] = []
     remember = memo.append
     records: dict[int, int] = {}
@@ -288,6 +292,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     push = stack.append
                     if len(items) < 4:
                         raise PayloadError("TUPLE where the pickler writes a shorter opcode")
+                    if len(items) > max_items:
+                        raise LimitError("max_items")
                 elif opcode == 0x29:
                     items = []
                 else:
@@ -387,10 +393,13 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 odd_keys += entry & 1
             if odd_keys > limits.max_odd_keys:
                 raise LimitError("max_odd_keys")
+            count = len(items) // 2
+            if count >= many or batches:
+                _count(batches, target, count, max_items)
             entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
-            if len(items) != 2 * _BATCH:
+            if count != _BATCH:
                 stack[-1] = entry
 
         elif opcode == 0x65 or opcode == 0x61:  # APPENDS, APPEND
@@ -410,10 +419,13 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if deepest >= special:
                 items = _settle(items, memo, layout)
                 deepest = max(items)
+            count = len(items)
+            if count >= many or batches:
+                _count(batches, target, count, max_items)
             entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
-            if len(items) != _BATCH:
+            if count != _BATCH:
                 stack[-1] = entry
 
         elif opcode == 0x5D or opcode == 0x7D or opcode == 0x8F:  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET .. MEMOIZE
@@ -470,6 +482,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if opcode == 0x91:
                 if data[i] != _MEMOIZE:
                     raise PayloadError("a frozenset without MEMOIZE")
+                if len(items) > max_items:
+                    raise LimitError("max_items")
                 i += 1
                 entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
                 remember(entry)
@@ -480,8 +494,11 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     raise PayloadError("ADDITEMS on something else than a new set")
                 if not items:
                     continue
+                count = len(items)
+                if count >= many or batches:
+                    _count(batches, target, count, max_items)
                 entry = _filled(memo, target, deepest, sum(items), layout)
-                if len(items) != _BATCH:
+                if count != _BATCH:
                     stack[-1] = entry
             if entry >= too_deep:
                 raise LimitError("max_depth")
@@ -493,7 +510,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
         elif opcode == 0x8B:  # LONG4
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
-                raise LimitError("max_int_bytes")
+                raise LimitError("max_int_digits")
             i += 5 + length
             push(_ODD)
 
@@ -517,6 +534,15 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
 
         else:
             raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")
+
+
+def _count(batches: dict[int, int], target: int, count: int, max_items: int) -> None:
+    """Count the items of a container that is filled in batches."""
+    if count > _BATCH:
+        raise PayloadError("a batch longer than the pickler writes")
+    batches[target] = count + batches.get(target, 0)
+    if batches[target] > max_items:
+        raise LimitError("max_items")
 
 
 def _filled(memo: list[int], target: int, deepest: int, total: int, layout: Layout) -> int:
@@ -571,14 +597,17 @@ def verify_container(data: bytes, limits: Limits) -> int:
     :return: the number of keys, for the caller to see that none stands twice.
     :raises PayloadError: if these bytes are not what we write within these limits.
     """
-    if len(data) > limits.max_bytes:
-        raise LimitError("max_bytes")
+    if len(data) > limits.max_size:
+        raise LimitError("max_size")
     if data[:3] != b"\x80\x05}":
         raise PayloadError("not a payload")
     try:
-        return _run_container(data, limits)
+        keys = _run_container(data, limits)
     except IndexError:
         raise PayloadError("truncated") from None
+    if keys > limits.max_items:
+        raise LimitError("max_items")
+    return keys
 
 
 def _run_container(data: bytes, limits: Limits) -> int:
@@ -627,7 +656,7 @@ def _run_container(data: bytes, limits: Limits) -> int:
             elif opcode == 0x8B:  # LONG4
                 length = int.from_bytes(data[i + 1 : i + 5], "little")
                 if length > limits.max_int_bytes:
-                    raise LimitError("max_int_bytes")
+                    raise LimitError("max_int_digits")
                 i += 5 + length
             else:
                 raise PayloadError(f"opcode 0x{opcode:02x} is none that a payload holds")

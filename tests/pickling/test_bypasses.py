@@ -225,6 +225,9 @@ ATTACKS: dict[str, bytes] = {
         b"(", DECIMAL, a.text("1"), a.TUPLE1, a.REDUCE, a.text("ha"), a.TUPLE1, *(a.get(n) + a.TUPLE2 for n in range(7, 23)),
         a.get(2), b"(", a.get(23), a.get(23), a.NONE * 2, a.TUPLE, a.REDUCE, a.TUPLE
     ),
+    "longer batch than the pickler writes": a.segment(a.LIST, b"(", a.NONE * 1001, b"e"),
+    "longer batch of a dict": a.segment(a.DICT, b"(", (a.small(1) + a.NONE) * 1001, b"u"),
+    "longer batch of a set": a.segment(a.SET, b"(", a.small(1) * 1001, b"\x90"),
     "unhashable key": a.segment(a.DICT, a.LIST, a.NONE, b"s"),
     "str that is no UTF-8": a.segment(b"\x8c\x01\xff\x94"),
 }  # fmt: skip

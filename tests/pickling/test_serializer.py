@@ -342,15 +342,18 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("value", "limit"),
         [
-            pytest.param(lambda: ["x" * 300_000], "max_bytes", id="bytes"),
-            pytest.param(lambda: "x" * 300_000, "max_bytes", id="str"),
+            pytest.param(lambda: ["x" * 300_000], "max_value_size", id="bytes"),
+            pytest.param(lambda: "x" * 300_000, "max_value_size", id="str"),
             pytest.param(lambda: nested(201), "max_depth", id="depth"),
             pytest.param(lambda: nested(50_000), "max_depth", id="recursion"),
             pytest.param(lambda: laughs(30), "max_expanded", id="billion laughs"),
-            pytest.param(lambda: 10**4400, "max_int_bytes", id="int"),
-            pytest.param(lambda: [10**4400], "max_int_bytes", id="nested int"),
+            pytest.param(lambda: 10**4400, "max_int_digits", id="int"),
+            pytest.param(lambda: [10**4400], "max_int_digits", id="nested int"),
             pytest.param(lambda: {float(i): 1 for i in range(1001)}, "max_odd_keys", id="odd keys"),
             pytest.param(lambda: {float(i) for i in range(1001)}, "max_odd_keys", id="odd elements"),
+            pytest.param(lambda: "\u20ac" * 90_000, "max_value_size", id="long characters"),
+            pytest.param(lambda: [None] * 100_001, "max_items", id="list"),
+            pytest.param(lambda: [(None,) * 100_001], "max_items", id="tuple"),
             pytest.param(lambda: frozenset((i,) for i in range(1001)), "max_odd_keys", id="odd frozen elements"),
         ],
     )
@@ -378,14 +381,63 @@ class TestLimits:
 
         assert cold().load_value(serializer.dump_value(found)) == found
 
+    @pytest.mark.parametrize(
+        ("value", "path"),
+        [
+            ([1, [2] * 1001], "value[1]"),
+            ((0, (2,) * 1001), "value[1]"),
+            ({1: {n: n for n in range(1001)}}, "value[1]"),
+            ([set(range(200)), set(range(1001))], "value[1]"),
+            ([frozenset(range(1001))], "value[0]"),
+            ({"a": "b", "c": deque([0] * 1001)}, "value['c']"),
+        ],
+        ids=["list", "tuple", "dict", "set", "frozenset", "deque"],
+    )
+    def test_items_of_a_container(self, value: Any, path: str) -> None:
+        """Items count in each container alone, and the error says which one has too many."""
+        serializer = PickleSerializer(limits=Limits(max_items=1000, max_odd_keys=2000))
+        roomy = PickleSerializer(limits=Limits(max_items=1001, max_odd_keys=2000))
+
+        with pytest.raises(LimitExceededError, match="has more than 1000 items") as caught:
+            serializer.dump_value(value, "value")
+
+        assert (caught.value.limit, caught.value.path) == ("max_items", path)
+        assert roomy.load_value(roomy.dump_value(value)) == value
+
+    @pytest.mark.parametrize("value", [[1] * 4, (1,) * 4, {1, 2, 3, 4}, dict.fromkeys(range(4)), frozenset(range(4))])
+    def test_few_items(self, value: Any) -> None:
+        """A limit below the pickler's batches."""
+        with pytest.raises(LimitExceededError, match="has more than 3 items"):
+            PickleSerializer(limits=Limits(max_items=3)).dump_value(value)
+
+        assert PickleSerializer(limits=Limits(max_items=4)).dump_value(value)
+
+    def test_keys_of_a_session(self) -> None:
+        """The session is a container, too."""
+        serializer = PickleSerializer(limits=Limits(max_items=3))
+        payload = PickleSerializer().dumps(dict.fromkeys("abcd"))
+
+        with pytest.raises(LimitExceededError, match="has more than 3 keys"):
+            serializer.dumps(dict.fromkeys("abcd"))
+        with pytest.raises(PayloadError):
+            serializer.loads(payload)
+
+    @pytest.mark.parametrize(
+        "limits", [{"max_depth": 251}, {"max_items": 0}, {"max_size": True}, {"max_odd_keys": "9"}]
+    )
+    def test_limit_of_another_kind(self, limits: Any) -> None:
+        """A limit is an int of at least 1, and depth has a bound of its own."""
+        with pytest.raises(ValueError, match=next(iter(limits))):
+            Limits(**limits)
+
     def test_payload_too_large_names_the_largest_key(self) -> None:
         """The whole session counts, and the error says where to look."""
-        serializer = PickleSerializer(limits=Limits(max_bytes=1000))
+        serializer = PickleSerializer(limits=Limits(max_size=1000))
 
         with pytest.raises(LimitExceededError, match=r"session\['b'\] takes 62\d bytes, the whole session") as caught:
             serializer.dumps({"a": "x" * 500, "b": "x" * 620, "n": 1})
 
-        assert caught.value.limit == "max_bytes"
+        assert caught.value.limit == "max_size"
 
 
 class TestPayload:

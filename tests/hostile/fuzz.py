@@ -1,0 +1,243 @@
+"""Search for bytes that do anything but load as allowed values or raise the one documented error.
+
+``python -m tests.hostile.fuzz --seconds 3600`` makes segments near our grammar and mutates real ones;
+``--guided`` lets atheris (libFuzzer) choose them by the branches that they reach. What breaks the oracle is written to
+the current folder. The suite runs this for some seconds, and over the kept seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import random
+import sys
+import time
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from datetime import time as time_of_day
+from decimal import Decimal
+from fractions import Fraction
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from flask_picklesession import PayloadError, PickleSerializer
+
+from ..pickling import assembler as a
+from ..pickling import models
+from ..pickling.test_bypasses import ATTACKS
+from ..pickling.test_serializer import VALUES
+from . import techniques
+
+SEEDS = Path(__file__).parent / "seeds"
+
+ALLOWED = frozenset(
+    {
+        *(type(None), bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range),
+        *(datetime, date, time_of_day, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, OrderedDict),
+        *(defaultdict, Counter, deque, Markup, IPv4Address, IPv4Network, IPv4Interface, IPv6Address, IPv6Network),
+        *(IPv6Interface, PurePosixPath, PureWindowsPath),
+        *(found for found in vars(models).values() if isinstance(found, type) and found.__module__ == models.__name__),
+    }
+)
+
+#: Seconds of CPU that one value may take: with the interpreter slowed down by what watches it.
+SECONDS = 2.0
+
+SERIALIZER = PickleSerializer(models.make_allow(), verdicts_kept=0)
+NAMES = sorted(written.decode().replace("/", ".") for written in SERIALIZER._entries)
+REAL = [
+    segment
+    for value in VALUES
+    if isinstance(segment := SERIALIZER.dump_value([value, value]), bytes) and len(segment) < 2000
+]
+
+
+class Broken(Exception):
+    """The oracle does not hold."""
+
+
+def check(data: bytes) -> bool:
+    """Load bytes as a value and as a payload.
+
+    :return: whether anything was accepted.
+    :raises Broken: if anything but allowed values or the documented error came of it.
+    """
+    before = (len(sys.modules), _fingerprint())
+    accepted = False
+    for load in (SERIALIZER.load_value, SERIALIZER.loads):
+        started = time.process_time()
+        try:
+            value: Any = load(data)
+        except PayloadError:
+            pass
+        else:
+            accepted = True
+            _check_types(value)
+        if time.process_time() - started > SECONDS:
+            raise Broken("took too long")
+    if (len(sys.modules), _fingerprint()) != before:
+        raise Broken("changed the process")
+    return accepted
+
+
+def _fingerprint() -> object:
+    return (
+        [len(vars(cls)) for cls in ALLOWED],
+        [len(cls._value2member_map_) for cls in ALLOWED if issubclass(cls, enum.Enum)],
+    )
+
+
+def _check_types(root: object) -> None:
+    seen: dict[int, object] = {}
+    left = [root]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if type(value) not in ALLOWED:
+            raise Broken(f"a {type(value)} came out")
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            left += value
+        if not isinstance(value, enum.Enum):
+            left += getattr(value, "__dict__", {}).values()
+
+
+# -- what is tried
+
+#: Each pushes one value, or changes what stands there.
+_PIECES: list[Callable[[random.Random, int], bytes]] = [
+    lambda rng, memo: a.NONE,
+    lambda rng, memo: a.small(rng.randrange(256)),
+    lambda rng, memo: a.long(rng.getrandbits(rng.choice((16, 61, 130, 9000)))),
+    lambda rng, memo: b"G" + rng.randbytes(8),
+    lambda rng, memo: a.text(rng.choice(("", "1", "-1.5", "RED", "name", "UTC", "1e9", "10.0.0.0/8", "x" * 35, "list"))),
+    lambda rng, memo: a.raw(rng.randbytes(rng.choice((0, 1, 10, 11, 16)))),
+    lambda rng, memo: a.name(rng.choice(NAMES)),
+    lambda rng, memo: a.get(1) + a.text(rng.choice(NAMES).replace(".", "/")) + b"\x93\x94",
+    lambda rng, memo: a.get(rng.randrange(memo + 1)),
+    lambda rng, memo: rng.choice((a.LIST, a.DICT, a.SET, a.EMPTY_TUPLE)),
+    lambda rng, memo: rng.choice((a.TUPLE1, a.TUPLE2, a.TUPLE3, a.TUPLE, a.FROZENSET)),
+    lambda rng, memo: rng.choice((a.REDUCE, a.REDUCE, a.APPLY, b"R0", b"\x86R")),
+    lambda rng, memo: rng.choice((a.APPEND, a.APPENDS, a.SETITEM, a.SETITEMS, a.ADDITEMS)),
+    lambda rng, memo: rng.choice((a.MARK, a.MARK, a.POP, a.POP_MARK, a.MEMOIZE)),
+    lambda rng, memo: a.EMPTY_TUPLE + a.REDUCE + a.get(rng.randrange(memo + 1)) + a.get(rng.randrange(memo + 1)) + a.MARK,
+    lambda rng, memo: bytes((rng.randrange(256),)),
+]  # fmt: skip
+
+
+def near_grammar(rng: random.Random) -> bytes:
+    """Return a segment of pieces that each fit the grammar, in an order that rarely does."""
+    memo, parts = 0, []
+    for _piece in range(rng.choice((3, 6, 12, 25, 60))):
+        part = rng.choice(_PIECES)(rng, memo)
+        memo += part.count(a.MEMOIZE)
+        parts.append(part)
+    return a.segment(*parts)
+
+
+_KNOWN = [*REAL, *ATTACKS.values(), *techniques.REFUSED.values(), *techniques.CONTAINERS.values()]
+_KNOWN = [known for known in _KNOWN if 0 < len(known) < 2000]
+
+
+def mutated(rng: random.Random) -> bytes:
+    """Return a known segment with parts changed, removed, doubled or taken from another one."""
+    data = bytearray(rng.choice(_KNOWN))
+    for _change in range(rng.choice((1, 1, 2, 4, 8))):
+        start = rng.randrange(len(data) + 1)
+        other = rng.choice(_KNOWN)
+        begin = rng.randrange(len(other))
+        data[start : start + rng.randrange(4)] = rng.choice(
+            (b"", rng.randbytes(1), other[begin : begin + rng.randrange(12)], rng.choice(_PIECES)(rng, 20))
+        )
+        if not data:
+            break
+    return bytes(data)
+
+
+def search(seconds: float, seed: int) -> tuple[int, int]:
+    """Try made and mutated bytes for some time.
+
+    :param seconds: how long.
+    :param seed: of the random generator.
+    :return: how many were tried, and how many of them were accepted.
+    :raises Broken: at the first one that breaks the oracle; it is kept in the current folder.
+    """
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    tried = accepted = 0
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        data = rng.choice((near_grammar, mutated))(rng)
+        accepted += _kept_if_broken(data)
+        tried += 1
+        if sys.stderr.isatty() and tried % 5000 == 0:
+            sys.stderr.write(f"\r{tried} tried, {accepted} accepted")
+    return tried, accepted
+
+
+def _kept_if_broken(data: bytes) -> bool:
+    try:
+        return check(data)
+    except BaseException:
+        Path(f"broken-{sha256(data).hexdigest()[:16]}").write_bytes(data)
+        raise
+
+
+def guided(seconds: int, folder: Path) -> None:
+    """Let atheris choose the bytes, by the branches of the package that they reach.
+
+    :param folder: where it keeps the bytes that reached new ones.
+    """
+    import atheris
+
+    for module in ("verifier", "restorers", "records", "serializer", "unpickler"):
+        _instrument(atheris, sys.modules[f"flask_picklesession.pickling.{module}"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, known in enumerate(_KNOWN):
+        (folder / f"known-{number}").write_bytes(known)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(folder),
+            f"-max_total_time={seconds}",
+            "-max_len=2000",
+            "-timeout=30",
+            "-print_final_stats=1",
+        ],
+        lambda data: _kept_if_broken(data) and None,
+    )
+    atheris.Fuzz()
+
+
+def _instrument(atheris: Any, module: Any) -> None:
+    for holder in [module, *(found for found in vars(module).values() if isinstance(found, type))]:
+        for name, found in list(vars(holder).items()):
+            if type(found) is type(_instrument) and found.__module__ == module.__name__:
+                setattr(holder, name, atheris.instrument_func(found))
+
+
+def main() -> None:
+    """Search for as long as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--guided", type=Path, metavar="FOLDER", help="let atheris choose; keep its finds in FOLDER")
+    options = parser.parse_args()
+    if options.guided:
+        guided(options.seconds, options.guided)
+        return
+    tried, accepted = search(options.seconds, options.seed)
+    print(f"seed {options.seed}: {tried} tried, {accepted} accepted, none broke the oracle")
+
+
+if __name__ == "__main__":
+    main()
