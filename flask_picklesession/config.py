@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from .exceptions import ConfigurationError, RegistrationError
@@ -48,6 +49,9 @@ class Settings:
     grace: float
     timeout: float
     no_store: bool
+    encrypt: bool
+    #: Until when plain records are read although records are encrypted, in seconds since 1970.
+    plain_until: float
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
@@ -141,6 +145,25 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _encrypt(value: object) -> bool:
+    if _flag(value) and find_spec("cryptography") is None:
+        raise ValueError('needs cryptography: pip install "flask-picklesession[encryption]"')
+    return bool(value)
+
+
+def _end_of_day(value: object) -> float:
+    """Read a date, and return when it ends in UTC, in seconds since 1970."""
+    if value is None:
+        return 0
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        day = None
+    if type(day) is not date:
+        raise ValueError("must be a date, or a str such as '2026-12-31'")
+    return datetime.combine(day + timedelta(days=1), time(), UTC).timestamp()
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of session keys")
@@ -157,6 +180,8 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
     "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
+    "ENCRYPT": (_encrypt, False),
+    "PLAIN_UNTIL": (_end_of_day, None),
 }
 
 # Each limit is a setting.

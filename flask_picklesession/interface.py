@@ -12,13 +12,14 @@ from flask.sessions import SessionInterface, SessionMixin
 from .config import Settings, read_settings
 from .cookie import CookieSigner, SignedId, attributes_mark
 from .exceptions import PayloadError, SessionUnavailableError
+from .keys import weak_keys
 from .manager import SessionManager
 from .pickling import PickleSerializer
-from .report import Rejection, Reporter
+from .report import Rejection, Reporter, logger
 from .save import Outcome
 from .session import Loaded, Session, identity_digest
 from .storage.deadline import Budget
-from .storage.record import RecordSigner
+from .storage.sealing import RecordSealer
 from .storage.store import Store
 from .unavailable import render_unavailable
 
@@ -29,11 +30,11 @@ COOKIE_REFRESH_PART = 10
 
 
 class Signers:
-    """The two signers of one set of secret keys."""
+    """What signs and seals under one set of secret keys."""
 
-    def __init__(self, secrets: tuple[str | bytes, ...]) -> None:
+    def __init__(self, secrets: tuple[str | bytes, ...], settings: Settings) -> None:
         self.cookie = CookieSigner(secrets)
-        self.record = RecordSigner(secrets)
+        self.record = RecordSealer(secrets, encrypt=settings.encrypt, plain_until=settings.plain_until)
 
 
 class AppState:
@@ -62,7 +63,9 @@ class AppState:
         # Oldest to newest, as itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
         secrets = (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key)
         if self._signers is None or self._signers[0] != secrets:
-            self._signers = (secrets, Signers(secrets))
+            for problem in weak_keys(secrets):
+                logger.warning("%s", problem)
+            self._signers = (secrets, Signers(secrets, self.settings))
         return self._signers[1]
 
 

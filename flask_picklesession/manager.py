@@ -11,7 +11,8 @@ from .report import Rejection, Reporter
 from .save import Outcome, Save
 from .session import Loaded, Session
 from .storage.deadline import Budget
-from .storage.record import END_REASONS, EndReason, Kind, Record, RecordSigner, ended_at, now_ms
+from .storage.record import END_REASONS, EndReason, Kind, Record, ended_at, now_ms
+from .storage.sealing import RecordSealer
 from .storage.store import Store
 
 _NOTHING = Outcome()
@@ -44,12 +45,12 @@ class SessionManager:
         self._grace = grace
 
     def load(
-        self, cookie: SignedId | None, signer: RecordSigner, budget: Budget, *, idle_timeout: float, had_cookie: bool
+        self, cookie: SignedId | None, sealer: RecordSealer, budget: Budget, *, idle_timeout: float, had_cookie: bool
     ) -> Loaded:
         """Return what a cookie leads to. Whatever is wrong with it or its record, the answer is "no session".
 
         :param cookie: a valid cookie, or ``None``.
-        :param signer: verifies records.
+        :param sealer: verifies and decrypts records.
         :param budget: what the request may spend on the store.
         :param idle_timeout: seconds that the record lives on from now.
         :param had_cookie: whether the request carried a cookie of our name, valid or not.
@@ -64,8 +65,7 @@ class SessionManager:
                 stored = self._store.load(storage_key, ttl=ttl, deadline=deadline)
             if stored is None:
                 return Loaded(idle_timeout=ttl, had_cookie=had_cookie)
-            content, is_current = signer.unsign(storage_key, stored)
-            record = Record.unpack(content)
+            record, is_current = sealer.unseal(storage_key, stored)
         except (StoreUnavailableError, NewerRecordError) as error:
             raise self._report.unavailable(error) from error
         except RecordError:
@@ -87,11 +87,11 @@ class SessionManager:
     def _was_just_replaced(self, record: Record) -> bool:
         return END_REASONS.get(record.body) is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
 
-    def save(self, session: Session, signer: RecordSigner, *, is_cookie_due: bool) -> Outcome:
+    def save(self, session: Session, sealer: RecordSealer, *, is_cookie_due: bool) -> Outcome:
         """Write what the request changed, if anything.
 
         :param session: a session that was used.
-        :param signer: signs records.
+        :param sealer: encrypts and signs records.
         :param is_cookie_due: whether the cookie is to be set again, which needs a write.
         :raises RefusedError: if a nested change left a value that cannot be stored.
         :raises SessionUnavailableError: if the store failed; whether anything was written is unknown.
@@ -102,7 +102,7 @@ class SessionManager:
         save = Save(
             self._store,
             self._serializer,
-            signer,
+            sealer,
             self._report,
             session,
             changes,

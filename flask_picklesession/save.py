@@ -18,12 +18,12 @@ from .storage.record import (
     EndReason,
     Kind,
     Record,
-    RecordSigner,
     ended_record,
     new_nonce,
     new_record,
     now_ms,
 )
+from .storage.sealing import RecordSealer
 from .storage.store import Store
 
 
@@ -58,7 +58,7 @@ class Save:
 
     :param store: where the records are.
     :param serializer: values to bytes and back.
-    :param signer: signs and verifies records.
+    :param sealer: from records to what stands in Redis.
     :param report: told what happens.
     :param absolute_timeout: seconds after which a new session ends however much it is used, or ``None``.
     :param session: a session that was used.
@@ -69,7 +69,7 @@ class Save:
         self,
         store: Store,
         serializer: PickleSerializer,
-        signer: RecordSigner,
+        sealer: RecordSealer,
         report: Reporter,
         session: Session,
         changes: Changes,
@@ -78,7 +78,7 @@ class Save:
     ) -> None:
         self._store = store
         self._serializer = serializer
-        self._signer = signer
+        self._sealer = sealer
         self._report = report
         self._session = session
         self._absolute_timeout = absolute_timeout
@@ -138,7 +138,7 @@ class Save:
             record = record._replace(born=inherit.born, authenticated=inherit.authenticated, deadline=inherit.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
-        signed = self._signer.sign(storage_key, record.pack())
+        signed = self._sealer.seal(storage_key, record)
         if not self._store.create(storage_key, signed, ttl=self._ttl(record), deadline=self._deadline).applied:
             # 256 random bits do not collide: somebody ended this session before it began.
             raise StoreUnavailableError("the place of a new session is taken")
@@ -153,7 +153,7 @@ class Save:
 
     def _put_ended(self, standing: _Standing) -> None:
         ended = ended_record(standing.record, EndReason.DESTROYED, now=now_ms(), nonce=new_nonce())
-        signed = self._signer.sign(standing.storage_key, ended.pack())
+        signed = self._sealer.seal(standing.storage_key, ended)
         self._store.end(standing.storage_key, signed, ttl=ENDED_SECONDS, deadline=self._deadline)
 
     # -- a session that is changed
@@ -269,7 +269,7 @@ class Save:
         :return: ``None`` if it stands; otherwise what another request has put there.
         :raises _Gone: if nothing live stands there.
         """
-        signed = self._signer.sign(current.storage_key, written.pack())
+        signed = self._sealer.seal(current.storage_key, written)
         ttl = ENDED_SECONDS if written.kind == Kind.ENDED else self._ttl(written)
         expected = current.record.nonce
         saved = self._store.save(current.storage_key, expected, signed, ttl=ttl, deadline=self._deadline)
@@ -291,7 +291,7 @@ class Save:
         if current is None:
             return None
         try:
-            return Record.unpack(self._signer.unsign(storage_key, current)[0])
+            return self._sealer.unseal(storage_key, current)[0]
         except RecordError:
             self._report.rejected(Rejection.RECORD)
             return None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +56,19 @@ class TestValues:
 
         assert settings.idle_timeout == settings.absolute_timeout == settings.grace == settings.timeout == 90.0
 
+    def test_plain_until_is_the_end_of_a_day(self) -> None:
+        """The day counts, in UTC."""
+        for value in ("2026-12-31", date(2026, 12, 31)):
+            assert read(URL=URL, PLAIN_UNTIL=value).plain_until == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+
+    def test_encryption_needs_its_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without cryptography the configuration says what to install."""
+        monkeypatch.setattr("flask_picklesession.config.find_spec", lambda name: None)
+
+        (problem,) = problems(URL=URL, ENCRYPT=True)
+
+        assert "flask-picklesession[encryption]" in problem
+
     def test_grace_may_be_zero(self) -> None:
         """ASVS 7.2.4 without a deviation: no grace at all."""
         assert read(URL=URL, GRACE=0).grace == 0
@@ -76,6 +89,10 @@ class TestValues:
             ("KEY_PREFIX", "a\n"),
             ("IDLE_TIMEOUT", 0),
             ("ABSOLUTE_TIMEOUT", "1"),
+            ("ENCRYPT", 1),
+            ("PLAIN_UNTIL", "tomorrow"),
+            ("PLAIN_UNTIL", 5),
+            ("MAX_DEPTH", 1000),
             ("MAX_SIZE", 0),
             ("MAX_SIZE", True),
             ("MAX_SIZE", 1.5),

@@ -547,7 +547,7 @@ class TestRecords:
         key = self.key(browser, prefix)
         content = bytearray(raw.get(key)[SIGNATURE_SIZE:])
         content[0] = 2
-        signer = app.extensions["picklesession"].signers(app).record
+        signer = app.extensions["picklesession"].signers(app).record.signer
         cookie = browser.cookie
         raw.set(key, signer.sign(key.encode(), bytes(content)))
 
@@ -559,7 +559,7 @@ class TestRecords:
         """Even with the secret key only what the verifier passes becomes a session."""
         key = self.key(browser, prefix)
         record = Record.unpack(raw.get(key)[SIGNATURE_SIZE:])
-        signer = app.extensions["picklesession"].signers(app).record
+        signer = app.extensions["picklesession"].signers(app).record.signer
         hostile = b"cos\nsystem\n(S'touch /nowhere'\ntR."
         raw.set(key, signer.sign(key.encode(), record._replace(body=hostile).pack()))
 
@@ -573,7 +573,7 @@ class TestRecords:
 
         def plant() -> None:
             record = Record.unpack(raw.get(key)[SIGNATURE_SIZE:])
-            signer = app.extensions["picklesession"].signers(app).record
+            signer = app.extensions["picklesession"].signers(app).record.signer
             raw.set(key, signer.sign(key.encode(), record.with_nonce(b"12345678")._replace(body=b"x").pack()))
 
         response = browser.visit(lambda: (put(n=2)(), plant(), "")[2])

@@ -510,7 +510,7 @@ class TestRareConflicts:
             assert isinstance(stored, bytes)
             record = Record.unpack(stored[SIGNATURE_SIZE:]).with_nonce(b"12345678")._replace(user_digest=b"u" * 32)
             signer = app.extensions["picklesession"].signers(app).record
-            raw.set(key, signer.sign(key, record.pack()))
+            raw.set(key, signer.seal(key, record))
 
         with recorded(session_dropped, app) as dropped:
             browser.visit(lambda: (assign(), give_away(), None)[2])

@@ -53,6 +53,9 @@ _BODY_START = _FIXED.size + _HEADER.size
 NONCE_START = SIGNATURE_SIZE + _FIXED.size
 NONCE_END = NONCE_START + NONCE_SIZE - 1
 
+#: Flag: the body is encrypted.
+ENCRYPTED = 1
+
 #: The user digest of a session that belongs to nobody.
 ANONYMOUS = bytes(32)
 
@@ -108,6 +111,8 @@ class Record(NamedTuple):
     body: bytes
     #: Header bytes that a newer version added; skipped, and written back.
     later_fields: bytes = b""
+    #: Whether the body is encrypted, as it is between Redis and :mod:`.sealing`.
+    is_encrypted: bool = False
 
     @property
     def nonce(self) -> bytes:
@@ -131,11 +136,16 @@ class Record(NamedTuple):
 
     def pack(self) -> bytes:
         """Return everything after the signature."""
+        return self.pack_header() + self.body
+
+    def pack_header(self) -> bytes:
+        """Return what stands between the signature and the body."""
         header = _HEADER.pack(
             self.nonces, self.born, self.authenticated, self.confirmed, self.deadline, self.user_digest
         )
         length = len(header) + len(self.later_fields)
-        return b"".join((_FIXED.pack(FORMAT, self.kind, 0, length), header, self.later_fields, self.body))
+        flags = ENCRYPTED if self.is_encrypted else 0
+        return b"".join((_FIXED.pack(FORMAT, self.kind, flags, length), header, self.later_fields))
 
     @classmethod
     def unpack(cls, content: bytes) -> Record:
@@ -147,9 +157,8 @@ class Record(NamedTuple):
         if len(content) < _FIXED.size:
             raise RecordError("the record is too short")
         record_format, kind, flags, length = _FIXED.unpack_from(content)
-        # Flags change how the body reads (compressed, encrypted), kinds what it means: to pass over an unknown
-        # one would be a silent downgrade.
-        if record_format != FORMAT or flags or kind not in (Kind.LIVE, Kind.ENDED):
+        # Flags change how the body reads, kinds what it means: to pass over an unknown one would be a silent downgrade.
+        if record_format != FORMAT or flags & ~ENCRYPTED or kind not in (Kind.LIVE, Kind.ENDED):
             raise NewerRecordError(f"the record has format {record_format}, kind {kind}, flags {flags}")
         body_start = _FIXED.size + length
         if length < _HEADER.size or len(content) < body_start:
@@ -167,6 +176,7 @@ class Record(NamedTuple):
             user_digest,
             content[body_start:],
             content[_BODY_START:body_start],
+            flags == ENCRYPTED,
         )
 
 
@@ -247,10 +257,18 @@ class RecordSigner:
         :param record: the bytes found there.
         :raises RecordError: if no key signed these bytes for this storage key.
         """
+        content, position = self.find(storage_key, record)
+        return content, position == 0
+
+    def find(self, storage_key: bytes, record: bytes) -> tuple[bytes, int]:
+        """Verify a record and return its content, and the position of the key that signed it, from the newest on.
+
+        :raises RecordError: if no key signed these bytes for this storage key.
+        """
         signature, content = record[:SIGNATURE_SIZE], record[SIGNATURE_SIZE:]
         for position, begun in enumerate(self._newest_first):
             if hmac.compare_digest(signature, _digest(begun, storage_key, content)):
-                return content, position == 0
+                return content, position
         raise RecordError("the record's signature does not match")
 
 

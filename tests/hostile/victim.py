@@ -67,8 +67,8 @@ class Victim:
         key = self._state.store.storage_key(handle_of(cookie.session_id))
         stored = self._state.store.load(key, ttl=None, deadline=time.monotonic() + 5)
         assert stored is not None
-        changed = change(signers.record.unsign(key, stored)[0])
-        self._state.settings.link.call(time.monotonic() + 5, "SET", key, signers.record.sign(key, changed))
+        changed = change(signers.record.signer.unsign(key, stored)[0])
+        self._state.settings.link.call(time.monotonic() + 5, "SET", key, signers.record.signer.sign(key, changed))
 
     def meet_segment(self, segment: bytes) -> Any:
         """Plant the value of one key."""

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import logging
+import secrets
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from flask import session
+
+from flask_picklesession.keys import weak_keys
+from flask_picklesession.storage.record import SIGNATURE_SIZE
+
+from .conftest import MakeApp
+from .support import Browser
+
+STRONG = secrets.token_hex()
+
+
+class TestWeakKeys:
+    @pytest.mark.parametrize(
+        ("secret", "reason"),
+        [
+            ("dev", "examples use"),
+            (b"secret", "examples use"),
+            ("CHANGE_ME", "examples use"),
+            ("192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf", "examples use"),
+            ("short", "has 5 characters"),
+            ("x" * 40, "repeats"),
+        ],
+    )
+    def test_is_named(self, secret: str | bytes, reason: str) -> None:
+        """The setting is named, never what it holds."""
+        (found,) = weak_keys([secret])
+
+        assert found.startswith("SECRET_KEY ")
+        assert reason in found
+        assert str(secret) not in found
+
+    def test_fallbacks_are_counted_as_they_are_configured(self) -> None:
+        """The position is that in SECRET_KEY_FALLBACKS."""
+        (found,) = weak_keys([STRONG, "dev", STRONG])
+
+        assert found.startswith("SECRET_KEY_FALLBACKS[1] ")
+
+    def test_strong_keys_are_not(self) -> None:
+        """What the secrets module makes is fine."""
+        assert list(weak_keys([STRONG, secrets.token_bytes(16)])) == []
+
+    def test_logged_once(self, make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+        """One line for each weak key when it is first used, and none at the next request."""
+        app = make_app(SECRET_KEY="dev")
+        browser = Browser(app)
+        with caplog.at_level(logging.WARNING, "flask_picklesession"):
+            for _request in range(3):
+                browser.visit(lambda: session.get("x"))
+
+        assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["SECRET_KEY"]
+
+
+class TestRotation:
+    """The order that the documentation gives: fallback everywhere, promote, drop."""
+
+    @pytest.mark.parametrize("encrypt", [False, True])
+    def test_during_a_rolling_deploy(self, make_app: MakeApp, raw: Any, prefix: str, encrypt: bool) -> None:
+        """Workers of two steps serve the same browser in turns: nothing is lost, nobody is logged out."""
+        old, new = STRONG, secrets.token_hex()
+        steps: list[dict[str, Any]] = [
+            {"SECRET_KEY": old},
+            {"SECRET_KEY": old, "SECRET_KEY_FALLBACKS": [new]},
+            {"SECRET_KEY": new, "SECRET_KEY_FALLBACKS": [old]},
+            {"SECRET_KEY": new},
+        ]
+        apps = [make_app(PICKLESESSION_ENCRYPT=encrypt, **step) for step in steps]
+        browser = Browser(apps[0])
+        browser.visit(lambda: session.update(user_id=1, seen=[]))
+
+        for before, after in pairwise(apps):
+            for app in (before, after, before, after):
+                following = Browser(app)
+                assert browser.cookie is not None
+                following.cookie = browser.cookie
+                following.visit(lambda: session["seen"].append(1))
+                browser = following
+
+        assert browser.ask(lambda: (session["user_id"], len(session["seen"]))) == (1, 12)
+
+    def test_record_and_cookie_are_signed_anew_together(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """A read is enough, and after it the old key can be dropped."""
+        new = secrets.token_hex()
+        browser = Browser(make_app(SECRET_KEY=STRONG))
+        browser.visit(lambda: session.update(user_id=1))
+        between, after = (
+            Browser(make_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[STRONG])),
+            Browser(make_app(SECRET_KEY=new)),
+        )
+        assert browser.cookie is not None
+        between.cookie = browser.cookie
+        (key,) = raw.keys(prefix + "*")
+        signature = raw.get(key)[:SIGNATURE_SIZE]
+
+        between.visit(lambda: session.get("user_id"))
+
+        assert between.cookie != browser.cookie
+        assert raw.get(key)[:SIGNATURE_SIZE] != signature
+        after.cookie = between.cookie
+        assert after.ask(lambda: session["user_id"]) == 1
+
+
+class TestEncryption:
+    def test_contents_cannot_be_read_in_redis(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """Not even the names of keys stand there."""
+        browser = Browser(make_app(PICKLESESSION_ENCRYPT=True))
+        browser.visit(lambda: session.update(diagnosis="what nobody should read"))
+        (key,) = raw.keys(prefix + "*")
+
+        assert b"read" not in raw.get(key)
+        assert b"diagnosis" not in raw.get(key)
+        assert browser.ask(lambda: session["diagnosis"]) == "what nobody should read"
+
+    def test_plain_session_ends_without_a_migration(self, make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+        """Once on, what is plain is no session: a fresh one, and a log line."""
+        plain, encrypting = Browser(make_app()), Browser(make_app(PICKLESESSION_ENCRYPT=True))
+        plain.visit(lambda: session.update(user_id=1))
+        assert plain.cookie is not None
+        encrypting.cookie = plain.cookie
+
+        assert encrypting.ask(lambda: dict(session)) == {}
+        assert "session rejected: record" in caplog.text
+
+    def test_migration_is_a_read(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """Until the day a plain session goes on, and is encrypted at its next use."""
+        plain = Browser(make_app())
+        migrating = Browser(make_app(PICKLESESSION_ENCRYPT=True, PICKLESESSION_PLAIN_UNTIL="9000-01-01"))
+        plain.visit(lambda: session.update(name="plainly"))
+        assert plain.cookie is not None
+        migrating.cookie = plain.cookie
+        (key,) = raw.keys(prefix + "*")
+
+        assert migrating.ask(lambda: session["name"]) == "plainly"
+        assert b"plainly" not in raw.get(key)
