@@ -12,6 +12,9 @@ from . import signals
 from .exceptions import PayloadError, SessionUnavailableError
 from .storage.record import EndReason
 
+#: Types that one application remembers to have logged.
+MOST_LOGGED_TYPES = 1000
+
 logger = logging.getLogger("flask_picklesession")
 
 
@@ -45,6 +48,18 @@ class Reporter:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._logged_types: set[str] = set()
+
+    def _is_news(self, type_name: str | None) -> bool:
+        """Tell whether a type was not logged before. During a rolling deploy each request may meet it."""
+        if type_name is None:
+            return True
+        if type_name in self._logged_types:
+            return False
+        # Who writes to Redis can make names up.
+        if len(self._logged_types) < MOST_LOGGED_TYPES:
+            self._logged_types.add(type_name)
+        return True
 
     def saved(self, handle: str, *, created: bool) -> None:
         """Report a session that was written."""
@@ -64,8 +79,9 @@ class Reporter:
         signals.session_rejected.send(self._app, reason=reason)
 
     def quarantined(self, key: str, error: PayloadError) -> None:
-        """Report a value that cannot be restored and is kept as it is."""
-        logger.warning("session value quarantined: %s", error.reason)
+        """Report a value that cannot be restored and is kept as it is; a type that is not known is logged once."""
+        if self._is_news(error.type_name):
+            logger.warning("session value quarantined: %s", error.reason)
         signals.session_quarantined.send(self._app, key=key, type_name=error.type_name)
 
     def dropped(self, reason: Drop, keys: Sequence[str]) -> None:

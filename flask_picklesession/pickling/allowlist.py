@@ -253,6 +253,10 @@ class AllowList:
         """Return class -> what makes a str of its instances."""
         return dict(self._conversions)
 
+    def names(self) -> frozenset[str]:
+        """Return all names, aliases among them, under which something is allowed."""
+        return frozenset(self._names)
+
     def entries(self) -> dict[bytes, int]:
         """Return written name -> what stands for its restorer in the verifier."""
         entries = {}

@@ -65,6 +65,13 @@ class Link(Protocol):
     def pipeline(self, deadline: float, commands: Sequence[Command]) -> list[Any]:
         """Send several commands in one round trip; return the replies, errors among them as objects."""
 
+    def scan(self, deadline: float, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
+        """Return some keys that match a glob pattern, and the cursor to go on with: ``"0"`` when all were seen.
+
+        :param cursor: ``"0"`` to begin.
+        :param count: about how many keys the server looks at.
+        """
+
     def held(self, deadline: float) -> AbstractContextManager[Held]:
         """Return one connection for several commands."""
 
@@ -265,6 +272,10 @@ class HeldLink:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [self._reply_or_error(connection) for _command in commands]
 
+    def scan(self, deadline: float, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
+        following, keys = self.call(deadline, "SCAN", cursor, "MATCH", pattern, "COUNT", count)
+        return following.decode("ascii"), keys
+
     @contextmanager
     def held(self, deadline: float) -> Iterator[Held]:
         with _CheckedOut(self, deadline) as connection:
@@ -379,6 +390,25 @@ class ClientLink:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))
+
+    def scan(self, deadline: float, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
+        with _translated(deadline):
+            if isinstance(self._client, RedisCluster):
+                return self._scan_nodes(cursor, pattern, count)
+            following, keys = self._client.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            return str(following), keys
+
+    def _scan_nodes(self, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
+        """Go through a Cluster's primaries one after the other: the cursor is that of a node, behind its position."""
+        nodes = sorted(self._client.get_primaries(), key=lambda node: str(node.name))
+        position, _, within = cursor.partition("-")
+        found = self._client.execute_command(
+            "SCAN", within or "0", "MATCH", pattern, "COUNT", count, target_nodes=nodes[int(position)]
+        )
+        following, keys = next(iter(found.values())) if isinstance(found, dict) else found
+        if following:
+            return f"{position}-{following}", keys
+        return ("0" if int(position) + 1 >= len(nodes) else f"{int(position) + 1}-0"), keys
 
     @contextmanager
     def held(self, deadline: float) -> Iterator[Held]:

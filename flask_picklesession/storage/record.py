@@ -21,6 +21,7 @@ import hmac
 import secrets
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from hashlib import sha256
 from time import time
@@ -134,6 +135,17 @@ class Record(NamedTuple):
         """
         return 0 < self.deadline <= now
 
+    def describe(self) -> list[str]:
+        """Return lines for people: what kind of record it is, and its times."""
+        lines = [f"kind: {Kind(self.kind).name.lower()}", f"born: {_shown(self.born)}"]
+        if self.authenticated:
+            lines.append(f"authenticated: {_shown(self.authenticated)}")
+        if self.deadline:
+            lines.append(f"deadline: {_shown(self.deadline)}")
+        if self.kind == Kind.ENDED and self.body in END_REASONS:
+            lines.append(f"reason: {END_REASONS[self.body].name.lower()}")
+        return lines
+
     def pack(self) -> bytes:
         """Return everything after the signature."""
         return self.pack_header() + self.body
@@ -178,6 +190,10 @@ class Record(NamedTuple):
             content[_BODY_START:body_start],
             flags == ENCRYPTED,
         )
+
+
+def _shown(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
 
 
 def now_ms() -> int:

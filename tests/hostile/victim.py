@@ -106,6 +106,7 @@ class Victim:
             _ = session.created_at, session.expires_at, session.handle, repr(session)
 
         self._lines.clear()
+        self._state.report._logged_types.clear()
         before, started, memory = _process(), time.process_time(), _memory()
         with recorded(session_quarantined, self._app) as quarantined, recorded(session_rejected, self._app) as rejected:
             status = browser.visit(read).status_code

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, session
+
+from flask_picklesession import PickleSession
+from flask_picklesession.audit import allow_line
+from flask_picklesession.cli import session_cli
+
+from .conftest import MakeApp
+from .pickling.models import Money, Point
+from .samples import Basket
+from .support import Browser
+
+Run = Callable[..., Any]
+
+
+def run(app: Flask, *arguments: str) -> Any:
+    """Run ``flask session ...`` and return its result."""
+    return app.test_cli_runner().invoke(session_cli, arguments)
+
+
+@pytest.fixture(name="handle")
+def _handle(app: Flask) -> str:
+    browser = Browser(app)
+    browser.visit(lambda: session.update(name="a secret word", lines=[1, 2]))
+    handle: str = browser.ask(lambda: session.handle)  # type: ignore[attr-defined]  # our own
+    return handle
+
+
+class TestShow:
+    def test_types_and_sizes(self, app: Flask, handle: str) -> None:
+        """What a session holds is shown without its values."""
+        result = run(app, "show", handle)
+
+        assert result.exit_code == 0
+        assert "kind: live" in result.output
+        assert "lines: list, 2 items" in result.output
+        assert "secret word" not in result.output
+
+    def test_values_where_asked_for(self, app: Flask, handle: str) -> None:
+        """--values shows them."""
+        assert "'a secret word'" in run(app, "show", handle, "--values").output
+
+    def test_json(self, app: Flask, handle: str) -> None:
+        """--json is for programs."""
+        found = json.loads(run(app, "show", handle, "--json").output)
+
+        assert [part["label"] for part in found["payload"]["parts"]] == ["name", "lines"]
+
+    def test_times_are_shown(self, make_app: MakeApp) -> None:
+        """A session of somebody, with an absolute timeout."""
+        app = make_app(PICKLESESSION_ABSOLUTE_TIMEOUT=60)
+        browser = Browser(app)
+        browser.visit(lambda: session.update(user_id=1))
+        handle = browser.ask(lambda: session.handle)  # type: ignore[attr-defined]  # our own
+
+        output = run(app, "show", handle).output
+
+        assert "authenticated: 20" in output
+        assert "deadline: 20" in output
+
+    def test_ended_session(self, app: Flask) -> None:
+        """What is left of it tells why."""
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        handle = browser.ask(lambda: session.handle)  # type: ignore[attr-defined]  # our own
+        browser.visit(lambda: session.clear())
+
+        result = run(app, "show", handle)
+
+        assert result.exit_code == 1
+        assert "reason: destroyed" in result.output
+
+    def test_absent_session(self, app: Flask) -> None:
+        """There is none, and the exit status says so; a handle may begin with a dash."""
+        result = run(app, "show", "-" + "x" * 42)
+
+        assert result.exit_code == 1
+        assert "There is no session" in result.output
+        assert json.loads(run(app, "show", "x" * 43, "--json").output)["payload"] is None
+
+    def test_what_is_no_handle(self, app: Flask) -> None:
+        """A session id by mistake, a key, a typo: refused, and not sent to the server."""
+        result = run(app, "show", "session:x")
+
+        assert result.exit_code == 2
+        assert "a handle has 43" in result.output
+
+    @pytest.mark.parametrize("stored", [b"cos\nsystem\n(S'x'\ntR.", b"", b"x" * 200])
+    def test_whatever_stands_there(self, app: Flask, handle: str, raw: Any, prefix: str, stored: bytes) -> None:
+        """A record that nobody of us signed is shown as what it is."""
+        raw.set(prefix + handle, stored)
+
+        result = run(app, "show", handle)
+
+        assert result.exit_code == 0
+        assert "UNREADABLE: the record's signature does not match" in result.output
+
+    def test_another_type_of_value(self, app: Flask, handle: str, raw: Any, prefix: str) -> None:
+        """A list in the record's place."""
+        raw.delete(prefix + handle)
+        raw.lpush(prefix + handle, "x")
+
+        result = run(app, "show", handle)
+
+        assert result.exit_code == 1
+        assert "another type of value" in result.output
+
+
+class TestAudit:
+    def test_types_in_use(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """Each type with its count, those that are missing with the line that allows them; nothing is changed."""
+        newer = make_app(PICKLESESSION_ALLOW=[Basket, Money, Point])
+        for number in range(3):
+            Browser(newer).visit(lambda number=number: session.update(b=[Basket([]), Money(1)][: number + 1]))
+        before = {key: (raw.get(key), raw.ttl(key)) for key in raw.keys(prefix + "*")}
+
+        result = run(make_app(PICKLESESSION_ALLOW=[Money]), "audit")
+
+        assert result.exit_code == 1
+        assert "3 sessions of " in result.output
+        assert '        3  PICKLESESSION_ALLOW = [..., "tests.samples:Basket"]' in result.output
+        assert "        2  tests.pickling.models:Money" in result.output
+        assert {key: (raw.get(key), raw.ttl(key)) for key in raw.keys(prefix + "*")} == before
+
+    def test_nothing_to_look_at(self, app: Flask) -> None:
+        """A healthy store is exit status 0."""
+        Browser(app).visit(lambda: session.update(n=1))
+
+        result = run(app, "audit")
+
+        assert result.exit_code == 0
+        assert "1 sessions of " in result.output
+
+    def test_unreadable_ended_and_outdated(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """What cannot be read is counted by its reason; what is under an old key is counted."""
+        old, new = secrets.token_hex(), secrets.token_hex()
+        browser = Browser(make_app(SECRET_KEY=old))
+        browser.visit(lambda: session.update(n=1))
+        ended = Browser(make_app(SECRET_KEY=old))
+        ended.visit(lambda: session.update(n=1))
+        ended.visit(lambda: session.clear())
+        raw.set(prefix + "x" * 43, b"forged")
+        raw.lpush(prefix + "y" * 43, b"a list")
+        raw.set(prefix + "another key", b"not ours to look at")
+        raw.set(prefix + "!" * 43, b"nor this")
+
+        app = make_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old], PICKLESESSION_ABSOLUTE_TIMEOUT=60)
+        found = json.loads(run(app, "audit", "--json").stdout)
+
+        assert (found["sessions"], found["ended"], found["outdated"]) == (1, 1, 1)
+        assert found["unreadable"] == {
+            "the record's signature does not match": 1,
+            "another type of value stands in the record's place": 1,
+        }
+        assert "1 unreadable: another type" in run(app, "audit").output
+
+    def test_past_session_is_not_counted(self, make_app: MakeApp, move_clock: Callable[[float], None]) -> None:
+        """A record beyond its deadline counts as absent."""
+        app = make_app(PICKLESESSION_ABSOLUTE_TIMEOUT=60)
+        Browser(app).visit(lambda: session.update(n=1))
+        move_clock(61)
+
+        assert "0 sessions of " in run(app, "audit").output
+
+    def test_near_the_limit(self, make_app: MakeApp) -> None:
+        """Large sessions are counted, and some are listed."""
+        app = make_app(PICKLESESSION_MAX_SIZE=1000)
+        for _session in range(22):
+            Browser(app).visit(lambda: session.update(text="x" * 900))
+
+        output = run(app, "audit").output
+
+        assert "22 near the limit of size" in output
+        assert output.count("      9") == 20
+
+    def test_payload_that_would_be_refused(self, app: Flask, handle: str) -> None:
+        """What somebody planted who holds the key is told apart from a missing type."""
+        from example_app.attack import plant
+
+        plant(handle, app)
+
+        assert "would be refused: os:system: not on" not in run(app, "audit").output
+        assert "os:system" in run(app, "audit").output
+
+    def test_goes_on_where_it_stopped(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Interrupted, it prints what it has and where to go on."""
+        for _session in range(30):
+            Browser(app).visit(lambda: session.update(n=1))
+        state = app.extensions["picklesession"]
+        scan, calls = state.store.scan, []
+
+        def interrupted(cursor: str, **kwargs: Any) -> Any:
+            calls.append(cursor)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return scan(cursor, **kwargs)
+
+        monkeypatch.setattr(state.store, "scan", interrupted)
+        first = run(app, "audit", "--step", "5", "--json")
+        if calls == ["0"]:
+            pytest.skip("the server gave all keys in one step")
+        rest = run(app, "audit", "--step", "5", "--json", "--cursor", calls[1])
+
+        assert f"Go on with --cursor {calls[1]}" in first.stderr
+        seen = json.loads(first.stdout)["sessions"] + json.loads(rest.stdout)["sessions"]
+        assert seen >= 30
+
+    def test_allow_line_of_a_given_name(self) -> None:
+        """A name that is none of a class says how it was given."""
+        assert allow_line("cart") == '@allow(name="cart")'
+
+
+class TestErrors:
+    def test_wrong_configuration(self) -> None:
+        """All problems, without a traceback."""
+        app = Flask("wrong")
+        app.config.update(SECRET_KEY="x", PICKLESESSION_TIMEUOT=5)
+
+        result = run(app, "audit")
+
+        assert result.exit_code == 1
+        assert "PICKLESESSION_TIMEUOT is not a setting" in result.output
+
+    def test_no_secret_key(self, redis_url: str) -> None:
+        """An application without one has no sessions."""
+        app = Flask("keyless")
+        app.config.update(PICKLESESSION_URL=redis_url)
+        PickleSession(app)
+
+        assert "There is no SECRET_KEY" in run(app, "show", "x" * 43).output
+
+    def test_store_away(self) -> None:
+        """One line and an exit status."""
+        app = Flask("away")
+        app.config.update(SECRET_KEY=secrets.token_hex(), PICKLESESSION_URL="redis://127.0.0.1:1/0")
+        PickleSession(app)
+
+        result = run(app, "show", "x" * 43)
+
+        assert result.exit_code == 1
+        assert "The store is unavailable" in result.output
