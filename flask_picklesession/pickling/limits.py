@@ -35,6 +35,10 @@ class Limits:
     #: Items of one container (JEP 290's ``maxarray``), and keys of a session.
     max_items: int = 100_000
 
+    #: Containers, records, str, bytes and restored values in one value, each shared one once. Each costs some
+    #: microseconds to verify and build, however small it is: this bounds the worst case of ``benchmarks/worst.py``.
+    max_objects: int = 20_000
+
     #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).
     max_int_digits: int = 4_300
 

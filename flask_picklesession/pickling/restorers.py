@@ -281,14 +281,30 @@ def _restore_uuid(packed: bytes) -> UUID:
     return UUID(bytes=packed)
 
 
-def _address(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
-    def reduce(value: Any) -> tuple[Any, ...]:
-        return (str(value),)
+def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
+    """Store an address, network or interface packed, with the length of its prefix: reading text takes thrice as long.
 
-    def restore(text: str) -> Any:
-        _of(str, text)
-        _require(len(text) <= 128)
-        return cls(text)
+    :param size: bytes of an address.
+    """
+    has_prefix = not issubclass(cls, IPv4Address | IPv6Address) or issubclass(cls, IPv4Interface | IPv6Interface)
+
+    def reduce(value: Any) -> tuple[Any, ...]:
+        if getattr(value, "scope_id", None) is not None:
+            return (str(value),)
+        if not has_prefix:
+            return (value.packed,)
+        address = value.network_address if issubclass(cls, IPv4Network | IPv6Network) else value
+        prefix = value.prefixlen if address is not value else value.network.prefixlen
+        return (address.packed + bytes((prefix,)),)
+
+    def restore(stored: str | bytes) -> Any:
+        if type(stored) is bytes:
+            _require(len(stored) == size + has_prefix)
+            number = int.from_bytes(stored[:size], "big")
+            return cls((number, stored[size])) if has_prefix else cls(number)
+        _of(str, stored)
+        _require(len(stored) <= 128)
+        return cls(stored)
 
     return reduce, restore
 
@@ -336,8 +352,12 @@ DEFAULTS = (
     Default(ZoneInfo, _reduce_zone, _restore_zone),
     Default(UUID, _reduce_uuid, _restore_uuid),
     *(
-        Default(cls, *_address(cls))
-        for cls in (IPv4Address, IPv4Network, IPv4Interface, IPv6Address, IPv6Network, IPv6Interface)
+        Default(cls, *_address(cls, size))
+        for size, classes in (
+            (4, (IPv4Address, IPv4Network, IPv4Interface)),
+            (16, (IPv6Address, IPv6Network, IPv6Interface)),
+        )
+        for cls in classes
     ),
     *(Default(cls, *_path(cls)) for cls in (PurePosixPath, PureWindowsPath)),
     Default(Markup, _reduce_markup, _restore_markup),

@@ -26,7 +26,7 @@ that, and the plain ints, make it fast in an interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -168,6 +168,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
     many = min(_BATCH, max_items + 1)
     memo: list[int] = []
     remember = memo.append
+    if data.count(_MEMOIZE) > limits.max_objects:
+        # Perhaps: the byte may be part of a text. Counted one by one then, so that no more are read than are allowed.
+        remember = _counting(memo, limits.max_objects)
     records: dict[int, int] = {}
     frames: list[list[int]] = []
     stack: list[int] = []
@@ -529,11 +532,24 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
                 raise PayloadError("STOP before the end, or with more or less than one value")
+            if len(memo) > limits.max_objects:
+                raise LimitError("max_objects")
             _settle(stack, memo, layout)
             return
 
         else:
             raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")
+
+
+def _counting(memo: list[int], most: int) -> Callable[[int], None]:
+    """Return what notes an entry in the memo, and refuses one too many."""
+
+    def remember(entry: int) -> None:
+        if len(memo) >= most:
+            raise LimitError("max_objects")
+        memo.append(entry)
+
+    return remember
 
 
 def _count(batches: dict[int, int], target: int, count: int, max_items: int) -> None:
