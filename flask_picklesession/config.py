@@ -13,6 +13,7 @@ from typing import Any
 from .exceptions import ConfigurationError, RegistrationError
 from .pickling import AllowList, Limits
 from .pickling.limits import DEFAULT_LIMITS
+from .policies import DEFAULT_POLICIES, POLICIES, Policy
 from .storage.connection import Link, connect, from_client
 
 #: What each of our keys begins with.
@@ -49,6 +50,8 @@ class Settings:
     grace: float
     timeout: float
     no_store: bool
+    #: Key of a session -> its policy.
+    merge: Mapping[str, Policy]
     encrypt: bool
     #: Until when plain records are read although records are encrypted, in seconds since 1970.
     plain_until: float
@@ -164,6 +167,17 @@ def _end_of_day(value: object) -> float:
     return datetime.combine(day + timedelta(days=1), time(), UTC).timestamp()
 
 
+def _policies(value: object) -> Mapping[str, Policy]:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a dict of session keys with policies")
+    found = dict(DEFAULT_POLICIES)
+    for key, policy in value.items():
+        if not callable(policy) and policy not in POLICIES:
+            raise ValueError(f"the policy of {key!r} must be a function or one of {', '.join(POLICIES)}")
+        found[key] = POLICIES[policy] if isinstance(policy, str) else policy
+    return found
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of session keys")
@@ -180,6 +194,7 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
     "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
+    "MERGE": (_policies, {}),
     "ENCRYPT": (_encrypt, False),
     "PLAIN_UNTIL": (_end_of_day, None),
 }

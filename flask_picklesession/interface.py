@@ -55,6 +55,7 @@ class AppState:
             self.report,
             absolute_timeout=self.settings.absolute_timeout,
             grace=self.settings.grace,
+            policies=self.settings.merge,
         )
         self._signers: tuple[tuple[str | bytes, ...], Signers] | None = None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from .cookie import SignedId, handle_of
 from .exceptions import NewerRecordError, PayloadError, RecordError, StoreUnavailableError
 from .pickling import PickleSerializer
+from .policies import Policy
 from .report import Rejection, Reporter
 from .save import Outcome, Save
 from .session import Loaded, Session
@@ -27,6 +29,7 @@ class SessionManager:
     :param report: told what happens.
     :param absolute_timeout: seconds after which a session ends however much it is used, or ``None``.
     :param grace: seconds in which requests that still carry a replaced id must not set a cookie.
+    :param policies: key -> what becomes of it where two requests changed it at once.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class SessionManager:
         *,
         absolute_timeout: float | None,
         grace: float,
+        policies: Mapping[str, Policy],
     ) -> None:
         self._store = store
         self._serializer = serializer
         self._report = report
         self._absolute_timeout = absolute_timeout
         self._grace = grace
+        self._policies = policies
 
     def load(
         self, cookie: SignedId | None, sealer: RecordSealer, budget: Budget, *, idle_timeout: float, had_cookie: bool
@@ -107,6 +112,7 @@ class SessionManager:
             session,
             changes,
             absolute_timeout=self._absolute_timeout,
+            policies=self._policies,
         )
         try:
             with session.budget as deadline:

@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+#: Stands for the value of a key that is not there.
+ABSENT: Any = type("_Absent", (), {"__slots__": (), "__repr__": lambda self: "ABSENT"})()
+
+#: base, mine, theirs, as stored or :data:`ABSENT` -> what is to be stored, or :data:`ABSENT`.
+Resolver = Callable[[Any, Any, Any], Any]
+
 
 class Changes(NamedTuple):
     """What one request changed."""
@@ -41,25 +47,38 @@ def merge(
     theirs: Mapping[str, object],
     *,
     is_restorable: Callable[[object], bool],
+    resolvers: Mapping[str, Resolver] | None = None,
 ) -> Merged:
     """Apply my changes to theirs.
 
-    A key that both sides changed takes my value: I wrote last. Where theirs is of a type that this worker
-    cannot restore, theirs stands: a newer worker wrote it, and mine was made without seeing it.
+    A key that both sides changed takes what its resolver makes of it, and my value where there is none: I wrote
+    last. Where theirs is of a type that this worker cannot restore, theirs stands: a newer worker wrote it, and
+    mine was made without seeing it.
 
     :param base: what this request loaded, key by key.
     :param changes: what it changed.
     :param theirs: what stands in the store now.
     :param is_restorable: tells whether this worker can restore a stored value.
+    :param resolvers: key -> what makes one stored value of three, or :data:`ABSENT`.
     """
     values = dict(theirs)
     given_way = []
     for key in (*changes.assigned, *changes.deleted):
-        is_theirs_too = key in theirs and theirs[key] != base.get(key)
-        if is_theirs_too and not is_restorable(theirs[key]):
-            given_way.append(key)
-        elif key in changes.assigned:
-            values[key] = changes.assigned[key]
-        else:
+        before, their = base.get(key, ABSENT), theirs.get(key, ABSENT)
+        mine = changes.assigned.get(key, ABSENT)
+        if not is_same(before, their):
+            if their is not ABSENT and not is_restorable(their):
+                given_way.append(key)
+                continue
+            if resolvers and key in resolvers:
+                mine = resolvers[key](before, mine, their)
+        if mine is ABSENT:
             values.pop(key, None)
+        else:
+            values[key] = mine
     return Merged(values, tuple(given_way))
+
+
+def is_same(left: object, right: object) -> bool:
+    """Tell whether two stored values are the same: ``1`` is not ``True``."""
+    return left is right or (type(left) is type(right) and left == right)

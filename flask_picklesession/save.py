@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from .cookie import handle_of, new_session_id
 from .exceptions import PayloadError, RecordError, StoreUnavailableError
-from .merge import Changes, merge
-from .pickling import PickleSerializer, Stored
+from .merge import ABSENT, Changes, Merged, merge
+from .pickling import KeptFields, PickleSerializer, Stored
+from .policies import Policy
 from .report import Drop, Rejection, Reporter
 from .session import Session
 from .storage.record import (
@@ -63,6 +65,7 @@ class Save:
     :param absolute_timeout: seconds after which a new session ends however much it is used, or ``None``.
     :param session: a session that was used.
     :param changes: what the request changed in it.
+    :param policies: key -> what becomes of it where two requests changed it at once.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Save:
         changes: Changes,
         *,
         absolute_timeout: float | None,
+        policies: Mapping[str, Policy],
     ) -> None:
         self._store = store
         self._serializer = serializer
@@ -82,6 +86,7 @@ class Save:
         self._report = report
         self._session = session
         self._absolute_timeout = absolute_timeout
+        self._policies = policies
         self._loaded = session.loaded
         self._changes = changes
         self._user_digest = ANONYMOUS
@@ -162,7 +167,7 @@ class Save:
         """Write this request's changes over what stands there, however often others write in between."""
         current = base
         while True:
-            merged = merge(base.values, self._changes, current.values, is_restorable=self._is_restorable)
+            merged = self._merged(base, current.values)
             written = self._following(current.record, merged.values)
             try:
                 conflict = self._compare_and_set(current, written)
@@ -228,7 +233,7 @@ class Save:
         """
         # clear() is a barrier: nothing of the old session is taken along.
         theirs = {} if self._session.is_cleared else current.values
-        merged = merge(base.values, self._changes, theirs, is_restorable=self._is_restorable)
+        merged = self._merged(base, theirs)
         if merged.given_way:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         if new is not None:
@@ -302,6 +307,25 @@ class Save:
         except PayloadError:
             self._report.rejected(Rejection.PAYLOAD)
             raise _Gone(None) from None
+
+    def _merged(self, base: _Standing, theirs: dict[str, Stored]) -> Merged:
+        resolvers = {key: self._resolver(key, policy) for key, policy in self._policies.items()}
+        return merge(base.values, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers)
+
+    def _resolver(self, key: str, policy: Policy) -> Callable[[Any, Any, Any], Any]:
+        """Return a policy for stored values."""
+
+        def resolve(*sides: Any) -> Any:
+            kept = KeptFields()
+            try:
+                values = [side if side is ABSENT else self._serializer.load_value(side, kept) for side in sides]
+            except PayloadError:
+                # The base is of a type that this worker cannot restore.
+                return sides[1]
+            value = policy(*values)
+            return ABSENT if value is ABSENT else self._serializer.dump_value(value, f"session[{key!r}]", kept)
+
+        return resolve
 
     def _is_restorable(self, stored: object) -> bool:
         try:

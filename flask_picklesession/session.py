@@ -13,7 +13,7 @@ from flask.sessions import SessionMixin
 
 from .cookie import SignedId, handle_of
 from .exceptions import PayloadError, QuarantinedKeyError, SessionUnavailableError, TypeRefusedError
-from .merge import Changes
+from .merge import Changes, is_same
 from .pickling import KeptFields, PickleSerializer, Stored
 from .storage.deadline import Budget
 from .storage.record import ANONYMOUS, Record
@@ -405,9 +405,9 @@ class Session(SessionMixin):
         """
         before = self._stored
         for key, stored in values.items():
-            if stored is before.get(key, _MISSING) or key in changes.assigned:
+            if stored is before.get(key, _MISSING) or stored is changes.assigned.get(key, _MISSING):
                 continue
-            if key in self._live and _is_same(before.get(key), stored):
+            if key in self._live and is_same(before.get(key), stored):
                 continue
             # Theirs: other bytes than those that could not be restored, too.
             self._quarantined.pop(key, None)
@@ -438,10 +438,6 @@ def _plain_key(key: object) -> str:
 
 def _path(key: str) -> str:
     return f"session[{key!r}]"
-
-
-def _is_same(left: object, right: object) -> bool:
-    return left is right or (type(left) is type(right) and left == right)
 
 
 def _as_datetime(milliseconds: int) -> datetime:

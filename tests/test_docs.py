@@ -59,8 +59,8 @@ def test_refusal_reads_as_the_readme_says(namespace: dict[str, Any]) -> None:
 
 def test_configuration_table_names_every_key() -> None:
     """The README's table and the code know the same keys."""
-    from flask_picklesession.config import _READERS
+    from flask_picklesession.config import _KEYS
 
     table = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
 
-    assert table == {*_READERS, "URL", "CLIENT"}
+    assert table == set(_KEYS)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import flash, get_flashed_messages, session
+
+from flask_picklesession.merge import ABSENT
+from flask_picklesession.policies import POLICIES
+
+from .conftest import MakeApp
+from .samples import Basket
+from .support import Browser
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "mine", "theirs", "merged"),
+    [
+        ("last", 1, 2, 3, 2),
+        ("last", 1, ABSENT, 3, ABSENT),
+        ("first", 1, 2, 3, 3),
+        ("first", 1, 2, ABSENT, ABSENT),
+        ("max", 1, 2, 3, 3),
+        ("max", 1, 5, 3, 5),
+        ("max", 1, ABSENT, 3, 3),
+        ("max", 1, 2, ABSENT, 2),
+        ("max", 1, "x", 3, "x"),
+        ("counter", 5, 6, 8, 9),
+        ("counter", ABSENT, 1, 1, 2),
+        ("counter", 5, 4, ABSENT, -1),
+        ("counter", 5, "x", 3, "x"),
+        ("append", ["a"], ["a", "b"], ["a", "c"], ["a", "c", "b"]),
+        ("append", ABSENT, ["b"], ["c"], ["c", "b"]),
+        ("append", ["a"], ABSENT, ["a", "b"], ["b"]),
+        ("append", ["a"], ["a", "b"], ABSENT, ["b"]),
+        ("append", ["a"], ABSENT, ["a"], ABSENT),
+        ("append", ["a"], [], ["a"], ABSENT),
+        ("append", ["a", "a"], ["a", "a", "b"], ["a"], ["a", "b"]),
+        ("append", ["a"], "x", ["b"], "x"),
+        ("union", {1}, {1, 2}, {1, 3}, {1, 2, 3}),
+        ("union", {1}, set(), {1, 3}, {3}),
+        ("union", {1}, ABSENT, {1}, ABSENT),
+        ("union", {1}, [2], {1}, [2]),
+    ],
+)
+def test_policy(name: str, base: Any, mine: Any, theirs: Any, merged: Any) -> None:
+    """What a policy makes of three values, one of them perhaps not there."""
+    expected = ABSENT if name == "append" and merged is ABSENT and mine == [] else merged
+    found = POLICIES[name](base, mine, theirs)
+
+    assert found == ([] if mine == [] else expected)
+
+
+def both(app: Any, mine: Callable[[], object], theirs: Callable[[], object], **content: Any) -> Any:
+    """Let two requests change one session at once, and return what the next one sees."""
+    browser = Browser(app)
+    browser.visit(lambda: session.update(content))
+    other = browser.copy()
+    browser.visit(lambda: (session.get("x"), other.visit(theirs), mine(), None)[-1])
+    return browser.ask(lambda: dict(session))
+
+
+def add(key: str, item: Any) -> Callable[[], object]:
+    """Return a view that changes a value in place."""
+    return lambda: session[key].add(item) if isinstance(session[key], set) else session[key].append(item)
+
+
+class TestInASession:
+    def test_flashed_messages_of_both(self, app: Any) -> None:
+        """Two requests that flash at once: both messages are shown."""
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        other = browser.copy()
+        browser.visit(lambda: (session.get("n"), other.visit(lambda: flash("theirs")), flash("mine"), None)[-1])
+
+        assert browser.ask(get_flashed_messages) == ["theirs", "mine"]
+
+    def test_shown_message_does_not_come_back(self, app: Any) -> None:
+        """One request shows what the other one adds to."""
+        browser = Browser(app)
+        browser.visit(lambda: (session.update(n=1), flash("old")))
+        other = browser.copy()
+        browser.visit(
+            lambda: (session.get("n"), other.visit(lambda: str(get_flashed_messages())), flash("new"), None)[-1]
+        )
+
+        assert browser.ask(get_flashed_messages) == ["new"]
+
+    def test_counter(self, make_app: MakeApp) -> None:
+        """Both increments count."""
+        app = make_app(PICKLESESSION_MERGE={"n": "counter"})
+
+        def increment() -> None:
+            session["n"] += 1
+
+        assert both(app, increment, increment, n=5) == {"n": 7}
+
+    def test_union_and_append_of_values_changed_in_place(self, make_app: MakeApp) -> None:
+        """Nested changes are merged, too; objects among them."""
+        app = make_app(PICKLESESSION_MERGE={"s": "union", "l": "append"}, PICKLESESSION_ALLOW=[Basket])
+
+        assert both(app, add("s", 1), add("s", 2), s={0}) == {"s": {0, 1, 2}}
+        assert both(app, add("l", Basket(["mine"])), add("l", Basket(["theirs"])), l=[]) == {
+            "l": [Basket(["theirs"]), Basket(["mine"])]
+        }
+
+    def test_function(self, make_app: MakeApp) -> None:
+        """A function of the application's own gets all three."""
+        seen: list[Any] = []
+
+        def shortest(base: Any, mine: Any, theirs: Any) -> Any:
+            seen.append((base, mine, theirs))
+            return min(mine, theirs, key=len)
+
+        app = make_app(PICKLESESSION_MERGE={"name": shortest})
+
+        assert both(app, lambda: session.update(name="longer"), lambda: session.update(name="long"), name="x") == {
+            "name": "long"
+        }
+        assert seen == [("x", "longer", "long")]
+
+    def test_request_goes_on_from_the_merged_value(self, make_app: MakeApp) -> None:
+        """What was merged stands in the session after the save."""
+        app = make_app(PICKLESESSION_MERGE={"n": "counter"})
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=0))
+        other = browser.copy()
+        with app.test_request_context("/", headers={"Cookie": f"session={browser.cookie}"}):
+            session["n"] += 1
+            other.visit(lambda: session.update(n=session["n"] + 10))
+            app.session_interface.save_session(app, session, app.response_class())  # type: ignore[arg-type]  # a proxy
+
+            assert session["n"] == 11
+
+    def test_base_that_cannot_be_restored(self, make_app: MakeApp) -> None:
+        """Where this worker cannot read the base, the last value wins."""
+        newer, older = make_app(PICKLESESSION_ALLOW=[Basket]), make_app(PICKLESESSION_MERGE={"b": "append"})
+        browser = Browser(newer)
+        browser.visit(lambda: session.update(b=Basket([]), n=1))
+        mine, theirs = Browser(older), browser.copy()
+        assert browser.cookie is not None
+        mine.cookie = browser.cookie
+
+        def view() -> None:
+            del session["b"]
+            theirs.visit(lambda: session.update(b=[1]))
+            session["b"] = [2]
+
+        mine.visit(view)
+
+        assert mine.ask(lambda: session["b"]) == [2]
