@@ -164,7 +164,8 @@ def main(url: str, prefix: str) -> None:
     with ExitStack() as stack:
         stack.enter_context(_cached_extension_code())
         # What the first request of a process loads is no change.
-        victim.meet_segment(techniques.REFUSED["D21 zone that would be a module"])
+        for data in (techniques.REFUSED["D21 zone that would be a module"], *techniques.HARMLESS.values()):
+            victim.meet_segment(data)
         met = {
             "segments": {name: victim.meet_segment(data) for name, data in techniques.REFUSED.items()},
             "harmless": {name: victim.meet_segment(data) for name, data in techniques.HARMLESS.items()},
