@@ -172,7 +172,7 @@ def _policies(value: object) -> Mapping[str, Policy]:
         raise ValueError("must be a dict of session keys with policies")
     found = dict(DEFAULT_POLICIES)
     for key, policy in value.items():
-        if not callable(policy) and policy not in POLICIES:
+        if not callable(policy) and not (isinstance(policy, str) and policy in POLICIES):
             raise ValueError(f"the policy of {key!r} must be a function or one of {', '.join(POLICIES)}")
         found[key] = POLICIES[policy] if isinstance(policy, str) else policy
     return found

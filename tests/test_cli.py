@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask, session
+from redis.exceptions import ResponseError
 
-from flask_picklesession import PickleSession
-from flask_picklesession.audit import allow_line
+from flask_picklesession import PickleSession, StoreUnavailableError
+from flask_picklesession.audit import Audit, allow_line
 from flask_picklesession.cli import session_cli
+from flask_picklesession.storage.store import Store
 
 from .conftest import MakeApp
 from .pickling.models import Money, Point
@@ -76,6 +78,17 @@ class TestShow:
 
         assert result.exit_code == 1
         assert "reason: destroyed" in result.output
+
+    def test_session_under_an_old_key(self, make_app: MakeApp, prefix: str) -> None:
+        """Told, so that one knows when the old key can go."""
+        browser = Browser(make_app(SECRET_KEY="an old key of this application"))
+        browser.visit(lambda: session.update(n=1))
+        handle = browser.ask(lambda: session.handle)  # type: ignore[attr-defined]  # our own
+        app = make_app(
+            SECRET_KEY="a new key of this application", SECRET_KEY_FALLBACKS=["an old key of this application"]
+        )
+
+        assert "under an old secret key" in run(app, "show", handle).output
 
     def test_absent_session(self, app: Flask) -> None:
         """There is none, and the exit status says so; a handle may begin with a dash."""
@@ -188,6 +201,42 @@ class TestAudit:
 
         assert "would be refused: os:system: not on" not in run(app, "audit").output
         assert "os:system" in run(app, "audit").output
+
+    def test_session_that_goes_meanwhile(self, app: Flask, handle: str, raw: Any, prefix: str) -> None:
+        """Seen by the scan, gone before it is read: not counted."""
+        state = app.extensions["picklesession"]
+        running = Audit(state.store, state.signers(app).record, frozenset(), state.settings.limits)
+        raw.delete(prefix + handle)
+
+        running._look_at(handle, None)
+
+        assert running.report.sessions == 0
+
+    def test_other_refused_parts(self, app: Flask, handle: str, raw: Any, prefix: str) -> None:
+        """What is no missing type is told as it is."""
+        state = app.extensions["picklesession"]
+        sealer, key = state.signers(app).record, (prefix + handle).encode()
+        record = sealer.unseal(key, raw.get(key))[0]
+        segment = b"\x80\x05" + b"Ptext\n" + b"."
+        raw.set(key, sealer.seal(key, record._replace(body=state.serializer.dump_container({"bad": segment}))))
+
+        assert "would be refused: " in run(app, "audit").output
+
+    def test_count_of_keys_that_may_not_be_asked(self, app: Flask, link: Any, prefix: str) -> None:
+        """An ACL without DBSIZE costs the progress bar, nothing else; one without SCAN says so."""
+
+        class Refusing:
+            def call(self, deadline: float, *command: Any) -> Any:
+                raise ResponseError("NOPERM")
+
+            def scan(self, *arguments: Any) -> Any:
+                raise ResponseError("NOPERM")
+
+        store = Store(Refusing(), prefix=prefix)  # type: ignore[arg-type]
+
+        assert store.count_keys(deadline=0) == 0
+        with pytest.raises(StoreUnavailableError, match="refused"):
+            store.scan("0", count=1, deadline=0)
 
     def test_goes_on_where_it_stopped(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         """Interrupted, it prints what it has and where to go on."""

@@ -211,3 +211,5 @@ class TestClassTakenOff:
             assert report._is_news(f"made:up{number}")
 
         assert len(report._logged_types) == MOST_LOGGED_TYPES
+        # What has no type to remember is told each time.
+        assert report._is_news(None)

@@ -402,10 +402,11 @@ class ClientLink:
         """Go through a Cluster's primaries one after the other: the cursor is that of a node, behind its position."""
         nodes = sorted(self._client.get_primaries(), key=lambda node: str(node.name))
         position, _, within = cursor.partition("-")
-        found = self._client.execute_command(
+        # Answered with the cursor of each node that was asked.
+        cursors, keys = self._client.execute_command(
             "SCAN", within or "0", "MATCH", pattern, "COUNT", count, target_nodes=nodes[int(position)]
         )
-        following, keys = next(iter(found.values())) if isinstance(found, dict) else found
+        (following,) = cursors.values()
         if following:
             return f"{position}-{following}", keys
         return ("0" if int(position) + 1 >= len(nodes) else f"{int(position) + 1}-0"), keys

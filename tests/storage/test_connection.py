@@ -357,22 +357,49 @@ class TestClients:
         with redis.Redis(port=server.port, db=2) as client:
             assert client.dbsize() > 0
 
+    def test_scan(self, raw: redis.Redis, redis_url: str, prefix: str) -> None:
+        """A ready client goes through its server's keys."""
+        raw.mset({f"{prefix}{n}": n for n in range(50)})
+
+        assert scanned(from_client(raw), prefix) == {f"{prefix}{n}".encode() for n in range(50)}
+
     def test_cluster(self, start: Start, server_binary: str, tmp_path: Path, prefix: str, close: Any) -> None:
-        """A real Cluster: one node with all slots. Without scripts it is unavailable: it has no WATCH for us."""
-        server = start(
+        """A real Cluster of two nodes. Without scripts it is unavailable: it has no WATCH for us."""
+        nodes = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
             # The bus port is ten thousand above by default: too high for half of the free ports.
-            Server(server_binary, tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-        )
-        with redis.Redis(port=server.port) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            deadline = soon()
-            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            bus = free_port()
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+            nodes.append((start(Server(server_binary, tmp_path / name, *options)), bus))
+        (first, _bus), (second, second_bus) = nodes
+        with redis.Redis(port=first.port) as one, redis.Redis(port=second.port) as two:
+            one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+            two.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+            two.execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
+            one.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port, second_bus)
+            deadline = time.monotonic() + 20
+            while any(node.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for node in (one, two)):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        url = f"redis+cluster://127.0.0.1:{server.port}"
-        app = close(support.make_app(url, prefix, PICKLESESSION_TIMEOUT=5))
+        app = close(support.make_app(f"redis+cluster://127.0.0.1:{first.port}", prefix, PICKLESESSION_TIMEOUT=5))
         shop_at(app)
 
         link = app.extensions["picklesession"].settings.link
+        keys = {f"{prefix}scan{n}".encode() for n in range(50)}
+        for key in keys:
+            link.call(soon(), "SET", key, "x")
+        assert scanned(link, f"{prefix}scan") == keys
         with pytest.raises(StoreUnavailableError, match="EVALSHA"), link.held(soon()):
             pass
+
+
+def scanned(link: Link, prefix: str) -> set[bytes]:
+    """Return all keys with a prefix, found in small steps."""
+    found: set[bytes] = set()
+    cursor = "0"
+    while True:
+        cursor, keys = link.scan(soon(), cursor, prefix.encode() + b"*", 5)
+        found.update(keys)
+        if cursor == "0":
+            return found

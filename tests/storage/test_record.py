@@ -104,6 +104,12 @@ class TestRecord:
         with pytest.raises(RecordError):
             Record.unpack(bytes(content))
 
+    @pytest.mark.parametrize("field", ["born", "authenticated", "confirmed", "deadline"])
+    def test_time_that_no_datetime_holds_is_refused(self, record: Record, field: str) -> None:
+        """Nothing that reads a record need fear its times."""
+        with pytest.raises(RecordError, match="9999"):
+            Record.unpack(record._replace(**{field: 253_402_300_800_000}).pack())
+
     def test_deadline_decides_when_a_record_is_past(self, record: Record) -> None:
         """A record is past from its deadline on, and never without one."""
         assert not record.is_past(NOW + 4999)
