@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from . import requests, serializer
+from . import hostile, requests, serializer, worst
 
 if __name__ == "__main__":
     serializer.main()
     requests.main()
+    hostile.main()
+    worst.main()

@@ -163,6 +163,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
     marker = special | _KIND_MARKER
     max_spent = limits.max_expanded * 2
     max_items = limits.max_items
+    max_depth = limits.max_depth
     # Containers filled in more than one batch -> their items so far.
     batches: dict[int, int] = {}
     many = min(_BATCH, max_items + 1)
@@ -273,6 +274,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     if spent > max_spent:
                         raise LimitError("max_expanded")
                     frames.append(stack)
+                    if len(frames) > max_depth:
+                        raise LimitError("max_depth")
                     stack = [entry]
                     push = stack.append
                     i += 3
@@ -361,6 +364,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
         elif opcode == 0x28:  # MARK
             i += 1
             frames.append(stack)
+            # What stands within so many marks is at least as deep. Each costs a list: 200,000 take a tenth of a second.
+            if len(frames) > max_depth:
+                raise LimitError("max_depth")
             stack = []
             push = stack.append
 

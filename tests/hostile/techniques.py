@@ -207,6 +207,7 @@ REFUSED: dict[str, bytes] = {
     "G28 fifty thousand empty sets": a.segment(b"(", a.SET * 50_000, a.TUPLE),
     "G26 DUP": a.segment(a.NONE, b"2" * 100_000, b"0" * 100_000),
     "G27 MARK": a.segment(b"(" * 200_000),
+    "G27 MARK, before a field": a.segment(a.text("x"), a.NONE, (b"(" + a.get(0)) * 60_000),
     "G30 truncated": a.PROTO + a.LIST,
     "G31 nothing": b"",
     "G32 bytes after STOP": a.segment(a.NONE) + b"x",

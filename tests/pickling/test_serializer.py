@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -325,10 +326,10 @@ def with_slot() -> WithSlot:
     return value
 
 
-def nested(depth: int) -> Any:
+def nested(depth: int, within: Callable[[Any], Any] = lambda value: [value]) -> Any:
     value: Any = 1
     for _level in range(depth):
-        value = [value]
+        value = within(value)
     return value
 
 
@@ -373,6 +374,8 @@ class TestLimits:
         "value",
         [
             pytest.param(lambda: nested(200), id="depth"),
+            pytest.param(lambda: nested(200, lambda value: [value, 1]), id="depth of lists with a MARK"),
+            pytest.param(lambda: nested(200, lambda value: (value, 1, 2, 3)), id="depth of tuples with a MARK"),
             pytest.param(lambda: laughs(16), id="shared"),
             pytest.param(lambda: 10**4299, id="int"),
             pytest.param(lambda: [[] for _ in range(19_999)], id="objects"),
