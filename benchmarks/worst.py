@@ -10,17 +10,22 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv6Address
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
-from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer
 from flask_picklesession.pickling.limits import DEFAULT_LIMITS
 from tests.pickling import assembler as a
-from tests.pickling.models import make_allow
+from tests.pickling.models import Money, make_allow
 
 from .measure import progress, table
 
 #: The costliest that are printed.
-SHOWN = 20
+SHOWN = 12
 
 #: What is to hold: seconds, and bytes of memory.
 SECONDS, MEMORY = 0.1, 64 << 20
@@ -174,6 +179,44 @@ def candidates() -> dict[str, bytes]:
     }  # fmt: skip
 
 
+MODULUS = 2**61 - 1
+
+#: Kind -> what makes the one value of which as many as the limits take are put in a set or list.
+SESSIONS: dict[str, Callable[[int], Any]] = {
+    "colliding ints": lambda i: i * MODULUS + 1,
+    "colliding Decimals": lambda i: Decimal(i * MODULUS + 1),
+    "colliding Fractions": lambda i: Fraction(i * MODULUS + 1),
+    "colliding IPv6 addresses": lambda i: IPv6Address(i * MODULUS + 1),
+    "colliding UUIDs": lambda i: UUID(int=i * MODULUS + 1),
+    "colliding pairs": lambda i: (None, i * MODULUS + 1),
+    "colliding records": lambda i: Money(i * MODULUS + 1),
+    "paths": lambda i: PurePosixPath("a/" * 200),
+}
+
+
+def largest_value(make: Callable[[int], Any], mark: int) -> bytes:
+    """Return the largest set of such values that is accepted, and one that marks it, or a list of unhashed ones."""
+    for count in range(1000, 0, -10):
+        items = [mark, *map(make, range(1, count))]
+        try:
+            return SERIALIZER.dump_value(items if make is SESSIONS["paths"] else set(items), "value")
+        except LimitExceededError:
+            pass
+    raise AssertionError("none is accepted")
+
+
+def session_cost(make: Callable[[int], Any]) -> tuple[int, int, float]:
+    """Return how many such values fill a session, their bytes, and the seconds of verifying and loading all of them."""
+    segments: list[bytes] = []
+    while sum(map(len, segments)) < DEFAULT_LIMITS.max_size:
+        segments.append(largest_value(make, len(segments)))
+    segments.pop()
+    started = time.process_time()
+    for segment in segments:
+        SERIALIZER.load_value(segment)
+    return len(segments), sum(map(len, segments)), time.process_time() - started
+
+
 def cost(data: bytes) -> tuple[float, float, str]:
     """Return seconds, bytes of memory and the outcome of verifying and loading, in a process of its own."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -215,6 +258,16 @@ def main() -> None:
             [kind, str(size), f"{seconds * 1e3:.0f}", f"{memory / (1 << 20):.0f}", outcome[:40]]
             for kind, (size, seconds, memory, outcome) in found[:SHOWN]
         ],
+    )
+    rows = []
+    for kind, make in SESSIONS.items():
+        progress(f"worst session: {kind}")
+        rows.append((kind, *session_cost(make)))
+    rows.sort(key=lambda row: -row[3])
+    table(
+        "Whole sessions of costly values, each read in one request",
+        ["values", "how many", "bytes", "ms"],
+        [[kind, str(count), str(size), f"{seconds * 1e3:.0f}"] for kind, count, size, seconds in rows],
     )
 
 

@@ -78,7 +78,13 @@ def show(handle: str, values: bool, is_json: bool) -> None:
 
 @session_cli.command()
 @click.option("--cursor", default="0", help="Go on where an earlier audit stopped.")
-@click.option("--step", default=200, show_default=True, help="Keys that the server looks at in one step.")
+@click.option(
+    "--step",
+    type=click.IntRange(1, 5000),
+    default=200,
+    show_default=True,
+    help="Keys that the server looks at in one step.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 def audit(cursor: str, step: int, is_json: bool) -> None:
     """List the types that live sessions hold, and those that the allow-list lacks. Reads only."""

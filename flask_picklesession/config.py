@@ -14,7 +14,7 @@ from .exceptions import ConfigurationError, RegistrationError
 from .pickling import AllowList, Limits
 from .pickling.limits import DEFAULT_LIMITS
 from .policies import DEFAULT_POLICIES, POLICIES, Policy
-from .storage.connection import Link, connect, from_client
+from .storage.connection import LARGEST_REPLY, Link, connect, from_client
 
 #: What each of our keys begins with.
 PREFIX = "PICKLESESSION_"
@@ -27,6 +27,9 @@ DEFAULT_GRACE = 10.0
 
 #: Where Flask-Login and Flask's tutorial keep the user's id.
 DEFAULT_IDENTITY_KEYS = ("_user_id", "user_id")
+
+# Its length has two bytes; signature, encryption and the frame of a reply are smaller by far.
+_HEADER_ROOM = 128 << 10
 
 _NO_STORE_SENTENCE = (
     "Where the sessions are is not said. Set one of\n"
@@ -74,7 +77,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             problems.append(f"{PREFIX}{key}: {error}")
     link = None
     try:
-        link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT))
+        link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
     except ValueError as error:
         problems.append(str(error))
     if problems or link is None:
@@ -97,14 +100,23 @@ def _read_limits(given: Mapping[str, Any], problems: list[str]) -> Limits:
     return limits
 
 
-def _read_link(given: Mapping[str, Any], timeout: float) -> Link:
+def largest_record(limits: Limits) -> int:
+    """Return how many bytes of a record are read at most: its payload, and more than a header can have."""
+    return limits.max_size + _HEADER_ROOM
+
+
+def _read_link(given: Mapping[str, Any], timeout: float, largest: int) -> Link:
     url, client = given.get("URL"), given.get("CLIENT")
     if (url is None) == (client is None):
         raise ValueError(
             _NO_STORE_SENTENCE if url is None else "PICKLESESSION_URL and PICKLESESSION_CLIENT are both set; keep one."
         )
     try:
-        return from_client(client) if url is None else connect(_text(url), timeout=timeout)
+        return (
+            from_client(client)
+            if url is None
+            else connect(_text(url), timeout=timeout, largest_reply=max(largest, LARGEST_REPLY))
+        )
     except ValueError as error:
         raise ValueError(f"{PREFIX}{'CLIENT' if url is None else 'URL'}: {error}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
 
-from .config import Settings, read_settings
+from .config import Settings, largest_record, read_settings
 from .cookie import CookieSigner, SignedId, attributes_mark
 from .exceptions import PayloadError, SessionUnavailableError
 from .keys import weak_keys
@@ -48,7 +48,9 @@ class AppState:
         self.settings: Settings = read_settings(app.config)
         self.report = Reporter(app)
         self.serializer = PickleSerializer(self.settings.allow, limits=self.settings.limits)
-        self.store = Store(self.settings.link, prefix=self.settings.key_prefix)
+        self.store = Store(
+            self.settings.link, prefix=self.settings.key_prefix, largest=largest_record(self.settings.limits)
+        )
         self.manager = SessionManager(
             self.store,
             self.serializer,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from blinker import Signal
@@ -48,7 +49,7 @@ class Browser:
     """A browser with its cookies."""
 
     def __init__(self, app: Flask) -> None:
-        self._app = app
+        self.app = app
         self._client: FlaskClient = app.test_client()
 
     def visit(self, view: View, **kwargs: Any) -> TestResponse:
@@ -79,7 +80,7 @@ class Browser:
 
     def copy(self) -> Browser:
         """Return a second window of the same browser."""
-        other = Browser(self._app)
+        other = Browser(self.app)
         if self.cookie is not None:
             other.cookie = self.cookie
         return other
@@ -88,6 +89,22 @@ class Browser:
 def set_cookies(response: TestResponse) -> list[str]:
     """Return the response's Set-Cookie headers for the session cookie."""
     return [header for header in response.headers.getlist("Set-Cookie") if "session" in parse_cookie(header)]
+
+
+@contextmanager
+def grown() -> Iterator[Callable[[], int]]:
+    """Tell how many bytes the process took at its peak since the beginning of the with-block."""
+    # Resets the peak (Linux, proc(5)).
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak()
+    yield lambda: _peak() - before
+
+
+def _peak() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class TestShow:
         assert result.exit_code == 2
         assert "a handle has 43" in result.output
 
-    @pytest.mark.parametrize("stored", [b"cos\nsystem\n(S'x'\ntR.", b"", b"x" * 200])
+    @pytest.mark.parametrize("stored", [b"cos\nsystem\n(S'x'\ntR.", b"x", b"x" * 200])
     def test_whatever_stands_there(self, app: Flask, handle: str, raw: Any, prefix: str, stored: bytes) -> None:
         """A record that nobody of us signed is shown as what it is."""
         raw.set(prefix + handle, stored)
@@ -161,6 +161,7 @@ class TestAudit:
         ended.visit(lambda: session.clear())
         raw.set(prefix + "x" * 43, b"forged")
         raw.lpush(prefix + "y" * 43, b"a list")
+        raw.setrange(prefix + "z" * 43, 2 << 20, b"huge")
         raw.set(prefix + "another key", b"not ours to look at")
         raw.set(prefix + "!" * 43, b"nor this")
 
@@ -170,9 +171,9 @@ class TestAudit:
         assert (found["sessions"], found["ended"], found["outdated"]) == (1, 1, 1)
         assert found["unreadable"] == {
             "the record's signature does not match": 1,
-            "another type of value stands in the record's place": 1,
+            "another type of value, or one that is too large, stands in the record's place": 2,
         }
-        assert "1 unreadable: another type" in run(app, "audit").output
+        assert "2 unreadable: another type" in run(app, "audit").output
 
     def test_past_session_is_not_counted(self, make_app: MakeApp, move_clock: Callable[[float], None]) -> None:
         """A record beyond its deadline counts as absent."""
@@ -226,6 +227,8 @@ class TestAudit:
         """An ACL without DBSIZE costs the progress bar, nothing else; one without SCAN says so."""
 
         class Refusing:
+            bounds_replies = True
+
             def call(self, deadline: float, *command: Any) -> Any:
                 raise ResponseError("NOPERM")
 

@@ -11,14 +11,15 @@ from flask import Flask, Response, redirect, render_template_string, session
 from flask_login import LoginManager, UserMixin, login_user
 from werkzeug.exceptions import ServiceUnavailable
 
-from flask_picklesession import SessionUnavailableError, session_unavailable
+from flask_picklesession import Drop, SessionUnavailableError, session_dropped, session_unavailable
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.storage.record import SIGNATURE_SIZE, Kind, Record
 
 from . import support
+from .conftest import MakeApp
 from .proxy import Fault, Proxy, cut_after, cut_before, drip, first, garbage, half_reply, refuse
 from .servers import Server
-from .support import Browser, recorded, set_cookies
+from .support import Browser, grown, recorded, set_cookies
 
 
 def put(**values: Any) -> Callable[[], None]:
@@ -240,7 +241,7 @@ class TestRefusedCommands:
         proxy.next("GETEX", refuse(error))
 
         assert browser.visit(read).text == "1"
-        assert proxy.counts.commands[-1] == "GET"
+        assert proxy.counts.commands[-1] == "GETRANGE"
 
     @pytest.mark.parametrize("error", ["READONLY x", "MISCONF x", "NOREPLICAS x", "OOM x", "LOADING x", "ERR x"])
     def test_refused_write_is_a_503(self, proxy: Proxy, browser: Browser, error: str) -> None:
@@ -276,7 +277,7 @@ class TestRefusedCommands:
         proxy.reset()
 
         assert browser.visit(read).text == "1"
-        assert (proxy.counts.commands, proxy.counts.round_trips) == (["GET", "EXPIRE"], 1)
+        assert (proxy.counts.commands, proxy.counts.round_trips) == (["GETRANGE", "EXPIRE"], 1)
 
     @pytest.mark.parametrize("error", ["ERR unknown command 'EVALSHA'", "NOPERM this user has no permissions"])
     def test_server_without_scripts(self, proxy: Proxy, browser: Browser, error: str) -> None:
@@ -303,7 +304,7 @@ class TestRefusedCommands:
         """An error of one command in the pipeline is an error."""
         cookie = browser.cookie
         proxy.next("GETEX", refuse("ERR unknown command"))
-        proxy.next("GET", refuse("ERR x"))
+        proxy.next("GETRANGE", refuse("ERR x"))
 
         assert_unavailable(browser, browser.visit(read), cookie)
 
@@ -496,7 +497,9 @@ class TestRecords:
         return prefix + handle_of(browser.cookie[:43])
 
     @pytest.mark.parametrize(
-        "planted", [b"", b"x", b"\x80\x05N.", b"\0" * 200, b"x" * 300_000], ids=["empty", "x", "pickle", "zeros", "big"]
+        "planted",
+        [b"x", b"\x80\x05N.", b"\0" * 200, b"x" * 300_000, b"x" * 3_000_000],
+        ids=["x", "pickle", "zeros", "big", "huge"],
     )
     def test_planted_bytes_are_a_new_session(
         self, browser: Browser, raw: Any, prefix: str, planted: bytes, caplog: pytest.LogCaptureFixture
@@ -507,6 +510,12 @@ class TestRecords:
         assert browser.ask(lambda: (dict(session), session.new)) == ({}, True)
         lines = [record.getMessage() for record in caplog.records if record.name == "flask_picklesession"]
         assert lines == ["session rejected: record"]
+
+    def test_empty_value_is_nothing(self, browser: Browser, raw: Any, prefix: str) -> None:
+        """As an absent one."""
+        raw.set(self.key(browser, prefix), b"")
+
+        assert browser.ask(lambda: session.new) is True
 
     def test_another_type_is_a_new_session(self, browser: Browser, raw: Any, prefix: str) -> None:
         """A list or hash in the record's place is no session."""
@@ -580,3 +589,43 @@ class TestRecords:
 
         assert response.status_code == 200
         assert set_cookies(response) == []
+
+
+class TestHugeValues:
+    """Half a gigabyte in a session's place, which a writer has for one command. Not through the proxy: it reads all."""
+
+    @pytest.fixture(name="direct")
+    def _direct(self, make_app: MakeApp) -> Browser:
+        browser = Browser(make_app(PICKLESESSION_TIMEOUT=5))
+        browser.visit(put(n=1))
+        return browser
+
+    @pytest.fixture(name="key")
+    def _key(self, direct: Browser, prefix: str, raw: Any) -> Iterator[str]:
+        key = prefix + handle_of((direct.cookie or "")[:43])
+        yield key
+        raw.delete(key)
+
+    def test_is_no_session_and_not_read(self, direct: Browser, raw: Any, key: str) -> None:
+        """It costs no worker its memory."""
+        raw.setrange(key, 400_000_000, b"x")
+
+        with grown() as bytes_taken:
+            assert direct.ask(lambda: session.new) is True
+
+        assert bytes_taken() < 20_000_000
+
+    def test_put_there_during_a_request_drops_the_write(self, direct: Browser, raw: Any, key: str) -> None:
+        """The server is asked for no more of it than a record can have."""
+
+        def view() -> None:
+            session["n"] = 2
+            # Not over the record: its nonce would stand, and the write would replace it.
+            raw.delete(key)
+            raw.setrange(key, 400_000_000, b"x")
+
+        with grown() as bytes_taken, recorded(session_dropped, direct.app) as dropped:
+            assert direct.visit(view).status_code == 200
+
+        assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
+        assert bytes_taken() < 20_000_000

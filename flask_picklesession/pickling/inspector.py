@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .names import MARKER, STATE_SUFFIX, read_name
+from .names import MARKER, STATE_SUFFIX, read_name, shown_name
 
 #: Opcodes that are read of one pickle, levels and lines that are shown of it.
 MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 100_000, 60, 5_000
@@ -188,7 +188,7 @@ class _Machine:
             type_name, suffix = read_name(name.encode("ascii", "replace")), "#" + name.partition("#")[2]
         else:
             # Of another pickle: the names that it would import.
-            type_name, suffix = f"{module}:{name}", ""
+            type_name, suffix = shown_name(f"{module}:{name}"), ""
         refused = None
         if self._allowed is not None and (module != MARKER or type_name not in self._allowed):
             refused = "not on the allow-list"

@@ -16,6 +16,11 @@ MARKER = __name__
 #: What a name may look like: ``module:QualName``, or one that the application gives.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:<>-]{0,199}\Z")
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:<>-]")
+
+#: Characters of the longest name.
+LONGEST_NAME = 200
+
 #: Ends the name of the restorer that fills a record in, beside the one that makes it.
 STATE_SUFFIX = "#state"
 
@@ -53,5 +58,13 @@ def written_name(name: str) -> bytes:
 
 
 def read_name(written: bytes) -> str:
-    """Return the name that stands in a segment, for messages: unreadable characters are replaced."""
-    return written[:200].decode("ascii", "replace").replace(_DOT_WRITTEN, _DOT).partition("#")[0]
+    """Return the name that stands in a segment, for messages."""
+    return shown_name(written.decode("ascii", "replace").replace(_DOT_WRITTEN, _DOT).partition("#")[0])
+
+
+def shown_name(name: str) -> str:
+    """Return a name that somebody may have made up, fit for logs and terminals: no line breaks, no control sequences.
+
+    :param name: a name that stands in hostile bytes.
+    """
+    return _NOT_IN_NAMES.sub("?", name[:LONGEST_NAME])

@@ -418,7 +418,7 @@ def _pydantic_shape(cls: Any) -> Shape:
         if type(model) is not cls or type(stored) is not tuple or len(stored) != 2:
             raise PayloadError("a state of another class")
         values, fields_set = stored
-        if type(values) is not dict or type(fields_set) is not list:
+        if type(values) is not dict or type(fields_set) is not list or not all(type(name) is str for name in values):
             raise PayloadError("a state of another class")
         found = {name: value for name, value in values.items() if name in names}
         for name, field in cls.model_fields.items():
@@ -473,6 +473,8 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
             raise PayloadError("a state of another class")
         # The builtin's own methods: an override of the class's must not run.
         builtin.update(value, items) if builtin is dict else builtin.extend(value, items)
+        # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
+        items.clear()
         reader.write(value, attributes[0], attributes[1:])
 
     return Shape(None, make, state, fill, is_risky=True)

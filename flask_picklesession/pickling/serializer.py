@@ -266,6 +266,11 @@ class PickleSerializer:
             found = find_path(value, path, lambda _item, depth: depth >= bound) or path
             found = found if len(found) < _LONG_PATH else found[:_LONG_PATH] + "..."
             reason = f"nests deeper than {bound} levels"
+        elif limit == "max_odd_keys":
+            reason = (
+                "has too many or too large keys of types whose hashes can be made to collide (all but str, bytes and "
+                f"small ints); {bound} plain ones are allowed, fewer of those that hold items"
+            )
         fix = f"Store less, store it elsewhere and its key here, or raise PICKLESESSION_{limit.upper()}"
         return LimitExceededError(found, reason, fix, limit=limit)
 

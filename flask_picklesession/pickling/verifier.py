@@ -73,6 +73,9 @@ _MARKER_AS_DATA = _EVEN + ((_MARKER_LENGTH >> 4) << 1)
 # Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
 _SHORT = tuple(_EVEN + ((length >> 4) << 1) for length in range(256))
 
+# Items to hash for a byte of the value: without shared parts there is less than one.
+_HASHED_PER_BYTE = 4
+
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
 
@@ -177,7 +180,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
     stack: list[int] = []
     push = stack.append
     spent = 0
-    odd_keys = 0
+    # A key that was made of shared parts is hashed whole each time; keys that collide are compared, each with each.
+    odd_keys = odd_size = 0
+    most_odd_size = 2 * (_HASHED_PER_BYTE * len(data) + limits.max_odd_keys)
+    most_odd_work = 3 * limits.max_odd_keys * limits.max_odd_keys
     i = 2
     while True:
         opcode = data[i]
@@ -399,8 +405,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 items = _settle(items, memo, layout)
                 deepest = max(items)
             for entry in items[::2]:
-                odd_keys += entry & 1
-            if odd_keys > limits.max_odd_keys:
+                if entry & 1:
+                    odd_keys += 1
+                    odd_size += entry & size_mask
+            if odd_size > most_odd_size or odd_keys * odd_size > most_odd_work:
                 raise LimitError("max_odd_keys")
             count = len(items) // 2
             if count >= many or batches:
@@ -485,8 +493,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 items = _settle(items, memo, layout)
                 deepest = max(items)
             for entry in items:
-                odd_keys += entry & 1
-            if odd_keys > limits.max_odd_keys:
+                if entry & 1:
+                    odd_keys += 1
+                    odd_size += entry & size_mask
+            if odd_size > most_odd_size or odd_keys * odd_size > most_odd_work:
                 raise LimitError("max_odd_keys")
             if opcode == 0x91:
                 if data[i] != _MEMOIZE:

@@ -32,6 +32,10 @@ from .embedded import EmbeddedServer
 
 Command = tuple[bytes | str | int, ...]
 
+#: Bytes of one reply beyond which it is not read on: no record is as large. Who can write to Redis can put half a
+#: gigabyte in a session's place, which each request would take into memory.
+LARGEST_REPLY = 1 << 20
+
 SCHEMES = (
     "redis://host:port/db",
     "rediss://host:port/db",
@@ -40,6 +44,10 @@ SCHEMES = (
     "redis+cluster://host:port,host:port",
     "embedded://[folder]",
 )
+
+
+class ReplyTooLargeError(ResponseError):
+    """A reply is larger than what is read. The connection was closed."""
 
 
 class Held(Protocol):
@@ -55,6 +63,9 @@ class Link(Protocol):
     Each method raises :exc:`~redis.exceptions.ResponseError` for what the server answered with an error, and
     :exc:`~flask_picklesession.exceptions.StoreUnavailableError` for all else. Nothing is ever sent twice.
     """
+
+    #: Whether a reply that is too large raises :exc:`ReplyTooLargeError`. Otherwise the server must be asked for parts.
+    bounds_replies: bool
 
     def call(self, deadline: float, *command: bytes | str | int) -> Any:
         """Send a command and return its reply.
@@ -79,17 +90,18 @@ class Link(Protocol):
         """Close the connections."""
 
 
-def connect(url: str, *, timeout: float) -> Link:
+def connect(url: str, *, timeout: float, largest_reply: int = LARGEST_REPLY) -> Link:
     """Return the way to the server that a URL names. Connects at the first use.
 
     :param url: one of :data:`SCHEMES`.
     :param timeout: seconds that a read may take where redis-py's clients are used.
+    :param largest_reply: bytes of one reply that are read at most; redis-py's clients know no bound.
     :raises ValueError: if the URL is none of these; never quotes it, as it may hold a password.
     """
     scheme, separator, rest = url.partition("://")
     if separator:
         if scheme in ("redis", "rediss", "unix"):
-            return _single(url)
+            return _single(url, largest_reply)
         if scheme == "redis+sentinel":
             return ClientLink(_sentinel(url, timeout))
         if scheme == "redis+cluster":
@@ -99,6 +111,7 @@ def connect(url: str, *, timeout: float) -> Link:
             return HeldLink(
                 lambda: _CONNECTIONS[UnixDomainSocketConnection](path=server.socket_path, **_OPTIONS),
                 ensure=server.ensure,
+                largest_reply=largest_reply,
             )
     raise ValueError("the URL must be of one of the forms " + ", ".join(SCHEMES))
 
@@ -138,13 +151,23 @@ class _DeadlineSocket:
             raise TimeoutError("the deadline has passed")
         return left
 
+    def _count(self, received: int) -> None:
+        connection = self._connection
+        connection.received += received
+        if connection.received > connection.most_received:
+            raise ReplyTooLargeError("the reply is too large")
+
     def recv_into(self, *arguments: Any) -> int:
         self._sock.settimeout(self._left())
-        return self._sock.recv_into(*arguments)
+        received = self._sock.recv_into(*arguments)
+        self._count(received)
+        return received
 
     def recv(self, *arguments: Any) -> bytes:
         self._sock.settimeout(self._left())
-        return self._sock.recv(*arguments)
+        found = self._sock.recv(*arguments)
+        self._count(len(found))
+        return found
 
     def sendall(self, data: Any) -> None:
         self._sock.settimeout(self._left())
@@ -183,17 +206,21 @@ class _KernelTimedSocket(_DeadlineSocket):
         while True:
             self._bound()
             try:
-                return self._sock.recv_into(*arguments)
+                received = self._sock.recv_into(*arguments)
             except BlockingIOError:
-                pass
+                continue
+            self._count(received)
+            return received
 
     def recv(self, *arguments: Any) -> bytes:
         while True:
             self._bound()
             try:
-                return self._sock.recv(*arguments)
+                found = self._sock.recv(*arguments)
             except BlockingIOError:
-                pass
+                continue
+            self._count(len(found))
+            return found
 
     def sendall(self, data: Any) -> None:
         # Not the socket's own sendall: when it is interrupted, nobody knows how much was sent.
@@ -207,9 +234,13 @@ class _KernelTimedSocket(_DeadlineSocket):
 
 
 class _WithDeadline:
-    """Makes a redis-py connection end each operation at :attr:`deadline`."""
+    """Makes a redis-py connection end each operation at :attr:`deadline`, and each reply at :attr:`most_received`."""
 
     deadline = 0.0
+    #: Bytes of the reply that is being read.
+    received = 0
+    #: Bytes of one reply that are read at most.
+    most_received = LARGEST_REPLY
 
     def _connect(self) -> Any:
         left = self.deadline - monotonic()
@@ -232,7 +263,7 @@ _CONNECTIONS = {cls: _bounded(cls) for cls in (Connection, SSLConnection, UnixDo
 _OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
 
 
-def _single(url: str) -> HeldLink:
+def _single(url: str, largest_reply: int) -> HeldLink:
     options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
     connection_class = _CONNECTIONS[options.pop("connection_class", Connection)]
     if "decode_responses" in options:
@@ -246,7 +277,7 @@ def _single(url: str) -> HeldLink:
         make()
     except TypeError as error:
         raise ValueError(f"an option of the URL is not one that redis-py knows: {error}") from error
-    return HeldLink(make)
+    return HeldLink(make, largest_reply=largest_reply)
 
 
 class HeldLink:
@@ -254,10 +285,20 @@ class HeldLink:
 
     :param make: returns a new, unconnected redis-py connection.
     :param ensure: called before each connect; makes sure that the server runs.
+    :param largest_reply: bytes of one reply that are read at most.
     """
 
-    def __init__(self, make: Callable[[], Any], *, ensure: Callable[[], None] | None = None) -> None:
+    bounds_replies = True
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        ensure: Callable[[], None] | None = None,
+        largest_reply: int = LARGEST_REPLY,
+    ) -> None:
         self._make = make
+        self._largest_reply = largest_reply
         self._ensure = ensure
         # Last in, first out: list.pop and list.append are atomic, and the newest connection is the least stale one.
         self._idle: list[Any] = []
@@ -287,13 +328,17 @@ class HeldLink:
 
     @staticmethod
     def _exchange(connection: Any, packed: Any) -> Any:
+        connection.received = 0
         connection.send_packed_command(packed, check_health=False)
         return connection.read_response(disable_decoding=True, disconnect_on_error=False)
 
     @staticmethod
     def _reply_or_error(connection: Any) -> Any:
+        connection.received = 0
         try:
             return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        except ReplyTooLargeError:
+            raise
         except ResponseError as error:
             return error
 
@@ -312,9 +357,11 @@ class HeldLink:
                 # Starting a server is not part of the request's time.
                 deadline += monotonic() - started
             connection.deadline = deadline
+            connection.most_received = self._largest_reply
             connection.connect()
         else:
             connection.deadline = deadline
+        connection.received = 0
         return connection
 
     def give_back(self, connection: Any) -> None:
@@ -339,10 +386,12 @@ class _CheckedOut:
         return self._connection
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None or isinstance(error, ResponseError):
+        if error is None or (isinstance(error, ResponseError) and not isinstance(error, ReplyTooLargeError)):
             self._link.give_back(self._connection)
             return
         self._connection.disconnect()
+        if isinstance(error, ReplyTooLargeError):
+            return
         # What closed one connection (a restart, a failover) has most likely closed the others.
         self._link.close()
         if isinstance(error, RedisError | OSError):
@@ -372,6 +421,8 @@ class ClientLink:
 
     :param make: returns the client, at the first use: a Cluster's asks its nodes at once.
     """
+
+    bounds_replies = False
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

@@ -24,10 +24,15 @@ from typing import Any, NamedTuple, TypeVar
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from ..exceptions import RecordError, StoreUnavailableError
-from .connection import Link
+from .connection import LARGEST_REPLY, Command, Link, ReplyTooLargeError
 from .record import NONCE_END, NONCE_START
 
 T = TypeVar("T")
+
+#: Bytes of a record that are read at most, where it is not said otherwise.
+LARGEST_RECORD = LARGEST_REPLY - 1024
+
+_NO_RECORD = "another type of value, or one that is too large, stands in the record's place"
 
 #: Characters of a handle: SHA-256 in base64url.
 HANDLE_LENGTH = 43
@@ -43,7 +48,7 @@ if redis.call('GETRANGE', KEYS[1], {NONCE_START}, {NONCE_END}) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
   return 1
 end
-return redis.call('GET', KEYS[1])
+return redis.call('GETRANGE', KEYS[1], 0, ARGV[4])
 """
 # The name that EVALSHA wants; nothing rests on its strength.
 _SAVE_SCRIPT_SHA = sha1(_SAVE_SCRIPT.encode("ascii"), usedforsecurity=False).hexdigest()
@@ -70,13 +75,16 @@ class Store:
 
     :param link: the way to the server.
     :param prefix: what each storage key begins with.
+    :param largest: bytes of a record that are read at most: what is larger is none.
     """
 
-    def __init__(self, link: Link, *, prefix: str) -> None:
+    def __init__(self, link: Link, *, prefix: str, largest: int = LARGEST_RECORD) -> None:
         self._link = link
         self._prefix = prefix.encode("ascii")
+        self._largest = largest
         # Capabilities are found by using them: managed servers and ACLs differ from what a version number promises.
-        self._has_getex = True
+        # GETEX returns all that stands there: for links that read whatever comes, GETRANGE bounds it on the server.
+        self._has_getex = link.bounds_replies
         self._has_scripts = True
 
     def storage_key(self, handle: str) -> bytes:
@@ -111,11 +119,12 @@ class Store:
                     raise
                 reply = self._read(storage_key, ttl, deadline)
         except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise RecordError("another type of value stands in the record's place") from error
+            if isinstance(error, ReplyTooLargeError) or str(error).startswith("WRONGTYPE"):
+                raise RecordError(_NO_RECORD) from error
             raise _unavailable(error) from error
         if reply is None or isinstance(reply, bytes):
-            return reply
+            # GETRANGE of nothing is empty.
+            return reply or None
         raise StoreUnavailableError("the client decodes replies; it must return bytes")
 
     def save(self, storage_key: bytes, expected: bytes, record: bytes, *, ttl: int, deadline: float) -> Saved:
@@ -139,11 +148,11 @@ class Store:
         try:
             reply, repeated = _with_one_repeat(send, deadline)
         except ResponseError as error:
-            if "WRONGTYPE" in str(error):
+            if isinstance(error, ReplyTooLargeError) or "WRONGTYPE" in str(error):
                 return Saved(False, None, False)
             raise _unavailable(error) from error
         applied = reply == 1
-        return Saved(applied, None if applied else reply, repeated)
+        return Saved(applied, None if applied else reply or None, repeated)
 
     def end(self, storage_key: bytes, record: bytes, *, ttl: int, deadline: float) -> None:
         """Put an ended record in place, whatever stands there.
@@ -187,15 +196,19 @@ class Store:
         """
         if not handles:
             return []
-        replies = self._link.pipeline(deadline, [("GET", self.storage_key(handle)) for handle in handles])
-        return [
-            RecordError("another type of value stands in the record's place") if isinstance(reply, Exception) else reply
-            for reply in replies
-        ]
+        replies = self._link.pipeline(deadline, [self._get(self.storage_key(handle)) for handle in handles])
+        return [RecordError(_NO_RECORD) if self._is_none(reply) else reply or None for reply in replies]
 
     def close(self) -> None:
         """Close the connections."""
         self._link.close()
+
+    def _get(self, storage_key: bytes) -> Command:
+        """Return the command that reads what stands there, a byte more than a record may have at most."""
+        return ("GETRANGE", storage_key, 0, self._largest)
+
+    def _is_none(self, reply: Any) -> bool:
+        return isinstance(reply, Exception) or len(reply) > self._largest
 
     def _write(self, deadline: float, *command: bytes | str | int) -> tuple[Any, bool]:
         try:
@@ -205,7 +218,7 @@ class Store:
 
     def _read(self, storage_key: bytes, ttl: int | None, deadline: float) -> Any:
         if ttl is None:
-            return self._link.call(deadline, "GET", storage_key)
+            return self._link.call(deadline, *self._get(storage_key))
         if self._has_getex:
             try:
                 return self._link.call(deadline, "GETEX", storage_key, "EX", ttl)
@@ -214,16 +227,16 @@ class Store:
                     self._has_getex = False
                 elif isinstance(error, _REFUSES_WRITES) or str(error).startswith(_REFUSES_WRITES_CODES):
                     # A server that refuses writes still answers reads. The TTL stays; nobody is logged out.
-                    return self._link.call(deadline, "GET", storage_key)
+                    return self._link.call(deadline, *self._get(storage_key))
                 else:
                     raise
-        reply, _touched = self._link.pipeline(deadline, [("GET", storage_key), ("EXPIRE", storage_key, ttl)])
+        reply, _touched = self._link.pipeline(deadline, [self._get(storage_key), ("EXPIRE", storage_key, ttl)])
         if isinstance(reply, ResponseError):
             raise reply
         return reply
 
     def _save_by_script(self, storage_key: bytes, expected: bytes, record: bytes, ttl: int, deadline: float) -> Any:
-        arguments = (1, storage_key, expected, record, ttl)
+        arguments = (1, storage_key, expected, record, ttl, self._largest)
         try:
             return self._link.call(deadline, "EVALSHA", _SAVE_SCRIPT_SHA, *arguments)
         except NoScriptError:
@@ -241,7 +254,7 @@ class Store:
                     return 1
             else:
                 held.call("UNWATCH")
-            return held.call("GET", storage_key)
+            return held.call(*self._get(storage_key))
 
 
 def _with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import copyreg
 import io
 import os
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
+from flask_picklesession.pickling import restorers
+from flask_picklesession.pickling.limits import Limits
 from flask_picklesession.pickling.names import MARKER
+from flask_picklesession.pickling.records import shape_of
 
 from . import assembler as a
-from .models import Node, Temperature, make_allow
+from .models import Bag, Node, Temperature, make_allow
 
 NODE = "tests.pickling.models:Node"
 HASHED = "tests.pickling.models:Hashed"
@@ -315,11 +321,89 @@ def test_cached_extension_code_is_refused(serializer: PickleSerializer) -> None:
         copyreg.remove_extension("os", "system", 240)
 
 
-@pytest.mark.parametrize("mark", [b"(", b"(" + a.get(0)], ids=["MARK", "MARK, before a field"])
+@pytest.mark.parametrize("mark", [b"(", a.get(3) + b"(" + a.get(0)], ids=["MARK", "MARK of a restorer's fields"])
 def test_open_marks_are_bounded(serializer: PickleSerializer, mark: bytes) -> None:
     """Each costs a list: 200,000 of them took a tenth of a second. What they hold would be too deep anyway."""
     with pytest.raises(PayloadError, match="max_depth"):
-        serializer.load_value(a.segment(a.text("x"), a.NONE, mark * 201))
+        serializer.load_value(a.segment(a.text("x"), DECIMAL, mark * 201))
+
+
+def doubled(times: int, seed: int) -> Any:
+    """Return a tuple that a walk meets two to the power of *times* times, and that equals its like only item by item."""
+    value: Any = (seed,)
+    for _level in range(times):
+        value = (value, value)
+    return value
+
+
+MODULUS = 2**61 - 1
+
+COSTLY_KEYS: dict[str, Callable[[], Any]] = {
+    # Hashed whole: three thousand values of 78 bytes took 2.9 s.
+    "shared tuple": lambda: {doubled(14, 1)},
+    "shared tuple as a key": lambda: {doubled(14, 1): 1},
+    "shared tuple in a frozenset": lambda: frozenset([doubled(14, 1)]),
+    # All of one hash, compared each with each, item by item: 54 KB took 0.75 s.
+    "colliding tuples": lambda: {(doubled(4, 1), number * MODULUS) for number in range(500)},
+    "colliding long tuples": lambda: {(None,) * 100 + (number * MODULUS,) for number in range(300)},
+    "colliding fractions": lambda: {Fraction(number * MODULUS + 1) for number in range(900)},
+}
+
+
+@pytest.mark.parametrize("kind", COSTLY_KEYS)
+def test_keys_that_cost_more_than_their_number_are_refused(kind: str) -> None:
+    """What is hashed again and again, and what is compared each with each, counts by what it holds."""
+    generous = PickleSerializer(make_allow(), limits=Limits(max_odd_keys=10_000))
+    segment = generous.dump_value(COSTLY_KEYS[kind](), "value") if "shared" not in kind else None
+
+    with pytest.raises(LimitExceededError) as caught:
+        PickleSerializer(make_allow()).dump_value(COSTLY_KEYS[kind](), "value")
+
+    assert caught.value.limit == "max_odd_keys"
+    if segment is not None:
+        with pytest.raises(PayloadError, match="max_odd_keys"):
+            PickleSerializer(make_allow()).load_value(segment)
+
+
+def test_content_fills_one_mapping_only() -> None:
+    """Many mappings filled from one dict would hash and compare its keys as often. The second finds it empty."""
+    for container in restorers.CONTAINERS:
+        if container.cls is not deque:
+            content = {1: 2}
+            one, two = (container.make(*container.reduce(container.cls())[0]) for _mapping in range(2))
+            container.fill(one, content)
+            container.fill(two, content)
+            assert (one, two) == ({1: 2}, {})
+    shape = shape_of(Bag, None)
+    state = ({"a": 1}, ((),))
+    one, two = shape.make(), shape.make()
+    assert shape.fill is not None
+    shape.fill(one, state)
+    shape.fill(two, state)
+    assert (one, two) == ({"a": 1}, {})
+
+
+def test_path_of_thousands_of_parts_is_refused(serializer: PickleSerializer) -> None:
+    """Python 3.11 takes a path apart when it is made: 500 paths of one text, 8 KB in all, took 66 ms."""
+    text = "a/" * 300
+    stored = b"X" + len(text).to_bytes(4, "little") + text.encode() + a.MEMOIZE
+    segment = a.segment(a.name("pathlib:PurePosixPath"), stored, a.TUPLE1, a.REDUCE)
+
+    with pytest.raises(PayloadError):
+        serializer.load_value(segment)
+    with pytest.raises(TypeRefusedError, match="256 parts"):
+        serializer.dump_value(PurePosixPath(text), "value")
+
+
+def test_pydantic_field_that_is_no_text_is_refused(serializer: PickleSerializer) -> None:
+    """Its names are compared with those of the fields, and kept: what they are must cost nothing."""
+    name = "tests.pickling.models:Model"
+    setter = a.get(0) + a.text(f"{name}#state".replace(".", "/")) + b"\x93" + a.MEMOIZE
+    first = a.name(name) + a.EMPTY_TUPLE + a.REDUCE + setter + a.get(3)
+    state = a.DICT + a.small(1) + a.small(1) + b"s" + a.LIST + a.TUPLE2
+
+    with pytest.raises(PayloadError, match="another class"):
+        serializer.load_value(a.segment(first, state, a.APPLY))
 
 
 def test_restorer_cannot_be_changed(serializer: PickleSerializer) -> None:

@@ -19,12 +19,12 @@ from redis.exceptions import ResponseError
 
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage import connection
-from flask_picklesession.storage.connection import HeldLink, Link, connect, from_client
+from flask_picklesession.storage.connection import HeldLink, Link, ReplyTooLargeError, connect, from_client
 
 from .. import support
 from ..proxy import Proxy, cut_before
 from ..servers import Server, binary_of, free_port
-from ..support import Browser
+from ..support import Browser, grown
 
 Start = Callable[[Server], Server]
 
@@ -60,6 +60,19 @@ class TestHeldLink:
         assert isinstance(replies[1], ResponseError)
         assert replies[2] == b"1"
         assert proxy.counts.round_trips == 1
+
+    def test_reply_that_is_too_large_is_not_read_on(self, redis_url: str, prefix: str) -> None:
+        """In a pipeline, too; the connection is closed, the next one serves."""
+        link = connect(redis_url, timeout=5, largest_reply=100_000)
+        link.call(soon(), "SET", prefix, "x" * 150_000, "EX", 60)
+        link.call(soon(), "SET", prefix + "small", "x" * 60_000, "EX", 60)
+
+        with pytest.raises(ReplyTooLargeError):
+            link.call(soon(), "GET", prefix)
+        with pytest.raises(ReplyTooLargeError):
+            link.pipeline(soon(), [("GET", prefix + "small"), ("GET", prefix)])
+        assert len(link.pipeline(soon(), [("GET", prefix + "small")] * 3)) == 3
+        link.close()
 
     def test_held_is_one_connection(self, link: HeldLink, prefix: str) -> None:
         """Commands that belong together go over one connection."""
@@ -202,7 +215,7 @@ class TestKernelTimedSocket:
     def _pair(self) -> Iterator[tuple[Any, socket.socket]]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            owner: Any = type("Owner", (), {"deadline": soon()})
+            owner: Any = type("Owner", (connection._WithDeadline,), {"deadline": soon()})
             yield connection._KernelTimedSocket(ours, owner), theirs
 
     @pytest.mark.parametrize(
@@ -326,6 +339,20 @@ class TestClients:
             app = close(support.make_app(redis_url, prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=client))
             assert Browser(app).visit(lambda: session.update(n=1)).status_code == 503
 
+    def test_huge_value_is_not_read(self, raw: redis.Redis, redis_url: str, prefix: str, close: Any) -> None:
+        """redis-py's clients read all that comes, so the server is asked for no more than a record can have."""
+        app = close(support.make_app(redis_url, prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=raw))
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        (key,) = raw.keys(prefix + "*")
+        raw.setrange(key, 400_000_000, b"x")
+
+        with grown() as bytes_taken:
+            assert browser.ask(lambda: session.new) is True
+
+        assert bytes_taken() < 20_000_000
+        raw.delete(key)
+
     def test_passed_deadline(self, raw: redis.Redis) -> None:
         """Nothing is sent any more."""
         with pytest.raises(StoreUnavailableError):
@@ -336,6 +363,8 @@ class TestClients:
         from flask_picklesession.storage.store import Store
 
         class Decoding:
+            bounds_replies = True
+
             def call(self, deadline: float, *command: Any) -> str:
                 return "text"
 
