@@ -33,6 +33,8 @@ class AuditReport:
     sessions: int = 0
     #: Ended sessions, which stand for a while.
     ended: int = 0
+    #: Old ids of renewed sessions, which lead to the new ones for a while.
+    renewed: int = 0
     #: Why records could not be read -> how many.
     unreadable: Counter[str] = field(default_factory=Counter)
     #: Live sessions that are still under an old secret key, or plain where they should be encrypted.
@@ -123,6 +125,9 @@ class Audit:
         if record.kind == Kind.ENDED:
             self.report.ended += 1
             return
+        if record.kind == Kind.RENEWED:
+            self.report.renewed += 1
+            return
         self.report.sessions += 1
         self.report.outdated += not is_current
         self._look_into(handle, record.body)
@@ -162,6 +167,6 @@ class Audit:
         lines = record.describe()
         if not is_current:
             lines.append("under an old secret key, or plain where it should be encrypted")
-        if record.kind == Kind.ENDED:
+        if record.kind != Kind.LIVE:
             return lines, None
         return lines, inspect_payload(record.body, allowed=self._allowed)

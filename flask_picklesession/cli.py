@@ -104,7 +104,7 @@ def audit(cursor: str, step: int, is_json: bool) -> None:
 
 
 def _print_report(report: AuditReport) -> None:
-    click.echo(f"{report.sessions} sessions of {report.size} bytes, {report.ended} ended")
+    click.echo(f"{report.sessions} sessions of {report.size} bytes, {report.renewed} renewed, {report.ended} ended")
     click.echo(f"{report.outdated} under an old secret key, or plain where they should be encrypted")
     for reason, count in report.unreadable.most_common():
         click.echo(f"{count} unreadable: {reason}")

@@ -11,9 +11,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from .exceptions import ConfigurationError, RegistrationError
+from .manager import OnReuse
 from .pickling import AllowList, Limits
 from .pickling.limits import DEFAULT_LIMITS
 from .policies import DEFAULT_POLICIES, POLICIES, Policy
+from .profiles import PROFILES, Profile
+from .save import SaveRules
 from .storage.connection import LARGEST_REPLY, Link, connect, from_client
 
 #: What each of our keys begins with.
@@ -55,9 +58,32 @@ class Settings:
     no_store: bool
     #: Key of a session -> its policy.
     merge: Mapping[str, Policy]
+    #: What becomes of a dropped write: ``"signal"`` or ``"error"``.
+    on_drop: str
+    #: Seconds after which a session goes on under a new id, or ``None``.
+    renew_every: float | None
+    on_reuse: OnReuse
+    max_sessions_per_user: int | None
+    #: What becomes of one session too many: ``"reject"`` or ``"evict_oldest"``.
+    on_max_sessions: str
+    remember_client: bool
+    #: The profile that gave the timeouts, or ``None``.
+    profile: Profile | None
     encrypt: bool
     #: Until when plain records are read although records are encrypted, in seconds since 1970.
     plain_until: float
+
+    @property
+    def rules(self) -> SaveRules:
+        """What these settings say about saving."""
+        return SaveRules(
+            absolute_timeout=self.absolute_timeout,
+            policies=self.merge,
+            is_drop_error=self.on_drop == "error",
+            renew_every=self.renew_every,
+            max_sessions=self.max_sessions_per_user,
+            evicts=self.on_max_sessions == "evict_oldest",
+        )
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
@@ -75,6 +101,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             values[key.lower()] = read(given.get(key, default))
         except (ValueError, RegistrationError) as error:
             problems.append(f"{PREFIX}{key}: {error}")
+    _apply_profile(values, problems)
     link = None
     try:
         link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
@@ -83,6 +110,21 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     if problems or link is None:
         raise ConfigurationError(problems)
     return Settings(link=link, limits=limits, **values)
+
+
+def _apply_profile(values: dict[str, Any], problems: list[str]) -> None:
+    """Let a profile give the timeouts, and refuse longer ones."""
+    profile: Profile | None = values.get("profile")
+    if profile is None:
+        return
+    for key, most in (("idle_timeout", profile.idle_timeout), ("absolute_timeout", profile.absolute_timeout)):
+        given = values.get(key)
+        if given is None:
+            values[key] = most
+        elif most is not None and given > most:
+            problems.append(
+                f"{PREFIX}{key.upper()}: {given:.0f} seconds; the profile {profile.name} allows {most:.0f} at most"
+            )
 
 
 def _unknown(key: str) -> str:
@@ -190,6 +232,29 @@ def _policies(value: object) -> Mapping[str, Policy]:
     return found
 
 
+def _choice(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
+        return str(value)
+
+    return read
+
+
+def _count(value: object) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError("must be an int of at least 1")
+    return value
+
+
+def _profile(value: object) -> Profile | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in PROFILES:
+        raise ValueError(f"must be one of {', '.join(map(repr, PROFILES))}")
+    return PROFILES[value]
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of session keys")
@@ -207,6 +272,13 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
     "MERGE": (_policies, {}),
+    "ON_DROP": (_choice("signal", "error"), "signal"),
+    "RENEW_EVERY": (_optional(_seconds), None),
+    "ON_REUSE": (lambda value: OnReuse(_choice(*OnReuse)(value)), "signal"),
+    "MAX_SESSIONS_PER_USER": (_count, None),
+    "ON_MAX_SESSIONS": (_choice("reject", "evict_oldest"), "evict_oldest"),
+    "REMEMBER_CLIENT": (_flag, False),
+    "PROFILE": (_profile, None),
     "ENCRYPT": (_encrypt, False),
     "PLAIN_UNTIL": (_end_of_day, None),
 }

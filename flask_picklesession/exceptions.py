@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import Conflict, Forbidden, ServiceUnavailable
 
 
 class PickleSessionError(Exception):
@@ -142,3 +142,51 @@ class SessionUnavailableError(PickleSessionError, ServiceUnavailable):
 
     def __init__(self, description: str = "The session store is not available.") -> None:
         ServiceUnavailable.__init__(self, description, retry_after=self.RETRY_AFTER)
+
+
+class SessionDroppedError(PickleSessionError, Conflict):
+    """A write was dropped, since its session had ended or belongs to somebody else now: a 409.
+
+    Raised where ``PICKLESESSION_ON_DROP`` is ``"error"``, and by ``open()`` and ``atomic()`` always.
+
+    :param reason: a :class:`~flask_picklesession.report.Drop`.
+    :param keys: the keys that were not written.
+    """
+
+    def __init__(self, reason: str, keys: Sequence[str]) -> None:
+        Conflict.__init__(self, "The session has ended meanwhile; nothing was stored.")
+        #: A :class:`~flask_picklesession.report.Drop`.
+        self.reason = reason
+        #: The keys that were not written.
+        self.keys = tuple(keys)
+
+
+class SessionConflictError(PickleSessionError, Conflict):
+    """Another request wrote to the session within a ``with session.atomic()`` block: a 409. Nothing was stored."""
+
+    def __init__(self) -> None:
+        Conflict.__init__(self, "The session was changed by another request; try again.")
+
+
+class SessionLimitError(PickleSessionError, Forbidden):
+    """The user has as many sessions as may be, and ``PICKLESESSION_ON_MAX_SESSIONS`` is ``"reject"``: a 403."""
+
+    def __init__(self) -> None:
+        Forbidden.__init__(self, "You are signed in on too many devices. Sign out on one of them first.")
+
+
+class SessionNotFoundError(PickleSessionError, LookupError):
+    """No live session has this handle."""
+
+    def __init__(self) -> None:
+        super().__init__("no live session has this handle")
+
+
+class OpenedSessionError(PickleSessionError, RuntimeError):
+    """What is asked for needs a browser: outside its request a session cannot change its id or its identity."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a session that was opened by its handle cannot change whose it is, be regenerated, or be filled again "
+            "after clear(): its browser would not get the new id"
+        )

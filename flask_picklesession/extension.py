@@ -1,24 +1,40 @@
-"""The extension: installs the interface, and checks the configuration at once."""
+"""The extension: installs the interface, checks the configuration at once, and manages sessions from outside."""
 
 from __future__ import annotations
 
-from flask import Flask
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from flask import Flask, current_app, has_app_context
+
+from .exceptions import ConfigurationError, NewerRecordError, StoreUnavailableError
 from .interface import EXTENSION_KEY, AppState, PickleSessionInterface
+from .revocation import Revoker
+from .session import Session
+from .signers import Signers
+from .storage.deadline import Budget
+from .storage.record import EndReason
+from .user_sessions import SessionInfo
 
 
 class PickleSession:
-    """Give applications sessions of Python objects in Redis.
+    """Give applications sessions of Python objects in Redis, and manage these sessions.
 
     ::
 
         sessions = PickleSession(app)
+
+    The management calls work within an application context, and without one for the application that was given last.
+    They raise :exc:`~flask_picklesession.SessionUnavailableError` if the store failed: a session that was to be revoked
+    may not be over.
 
     :param app: the application, or ``None`` to call :meth:`init_app` later.
     :raises ConfigurationError: with all that is wrong with the application's configuration.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
+        self._app: Flask | None = None
         if app is not None:
             self.init_app(app)
 
@@ -28,5 +44,91 @@ class PickleSession:
         :param app: the application.
         :raises ConfigurationError: with all that is wrong with its configuration.
         """
-        app.extensions[EXTENSION_KEY] = AppState(app)
+        state = app.extensions[EXTENSION_KEY] = AppState(app)
         app.session_interface = PickleSessionInterface()
+        self._app = app
+        if app.secret_key:
+            # Names weak keys at start-up.
+            state.signers(app)
+
+    def sessions_of(self, user_id: object) -> list[SessionInfo]:
+        """Return the live sessions of a user, newest first.
+
+        :param user_id: what the session holds under its identity key: a str, an int or a UUID.
+        """
+        with self._managing() as (app, state, signers):
+            return state.manager.user_sessions(signers).infos(
+                state.user_digest(str(user_id)), lambda: state.idle_timeout(app)
+            )
+
+    def revoke(self, handle: str, user_id: object = None) -> bool:
+        """End a session. Also one that is about to be stored, and what it was renewed to.
+
+        :param handle: its handle.
+        :param user_id: whose it must be, where a user asks for it: another one's session is left alone.
+        :return: whether there was one.
+        """
+        with self._managing() as (app, state, signers):
+            if user_id is not None:
+                found = state.manager.user_sessions(signers).infos(
+                    state.user_digest(str(user_id)), lambda: state.idle_timeout(app)
+                )
+                if handle not in {info.handle for info in found}:
+                    return False
+            return self._revoker(state, signers).end(handle, EndReason.REVOKED)
+
+    def revoke_user(self, user_id: object, *, keep: str | None = None, scan: bool = False) -> int:
+        """End all sessions of a user, also those that begin while this runs.
+
+        :param user_id: whose.
+        :param keep: the handle of a session that goes on, such as ``session.handle``.
+        :param scan: look at all stored sessions instead of the index of users, in case that was lost.
+        :return: how many ended.
+        """
+        with self._managing() as (_app, state, signers):
+            digest = state.user_digest(str(user_id))
+            scanned = self._revoker(state, signers).end_scanned(digest, keep=keep)[0] if scan else 0
+            return scanned + self._revoker(state, signers).end_user(digest, keep=keep)
+
+    def revoke_all(self) -> tuple[int, int]:
+        """End all sessions of the application.
+
+        :return: how many ended, and how many records could not be read and were left: they are nobody's session.
+        """
+        with self._managing() as (_app, state, signers):
+            return self._revoker(state, signers).end_scanned()
+
+    @contextmanager
+    def open(self, handle: str) -> Iterator[Session]:
+        """Open a session outside of its user's requests, as from a worker or a script; save it at the end.
+
+        The same merge rules hold as for requests. The session lives no longer for it, and cannot change whose it is.
+
+        :param handle: its handle.
+        :raises SessionNotFoundError: if there is none.
+        :raises SessionDroppedError: at the end of the with-block, if the session has ended meanwhile.
+        :raises OpenedSessionError: at the end of the with-block, if the session was to get a new id.
+        """
+        with self._managing() as (app, state, signers):
+            session = state.open(app, handle, Budget(state.settings.timeout))
+            # Loads it: whoever opens a session wants to know whether it is there.
+            _ = session.new
+            yield session
+            state.manager.save(session, signers, is_cookie_due=False)
+
+    @staticmethod
+    def _revoker(state: AppState, signers: Signers) -> Revoker:
+        return state.manager.revoker(signers)
+
+    @contextmanager
+    def _managing(self) -> Iterator[tuple[Flask, AppState, Signers]]:
+        app: Any = current_app._get_current_object() if has_app_context() else self._app  # type: ignore[attr-defined]  # LocalProxy's
+        state: AppState | None = None if app is None else app.extensions.get(EXTENSION_KEY)
+        if state is None:
+            raise RuntimeError("no application has this extension yet: call init_app(app)")
+        if not app.secret_key:
+            raise ConfigurationError(["There is no SECRET_KEY: this application has no sessions."])
+        try:
+            yield app, state, state.signers(app)
+        except (StoreUnavailableError, NewerRecordError) as error:
+            raise state.report.unavailable(error) from error

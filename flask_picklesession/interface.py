@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from threading import Lock
 from time import time
 from typing import Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from .config import Settings, largest_record, read_settings
 from .cookie import CookieSigner, SignedId, attributes_mark
-from .exceptions import PayloadError, SessionUnavailableError
+from .exceptions import PayloadError, SessionDroppedError, SessionLimitError, SessionUnavailableError
+from .failure import render_failure
 from .keys import weak_keys
 from .manager import SessionManager
 from .pickling import PickleSerializer
 from .report import Rejection, Reporter, logger
 from .save import Outcome
 from .session import Loaded, Session, identity_digest
+from .signers import Signers
 from .storage.deadline import Budget
-from .storage.sealing import RecordSealer
+from .storage.index import UserIndex
 from .storage.store import Store
-from .unavailable import render_unavailable
+from .user_sessions import client_text
 
 EXTENSION_KEY = "picklesession"
 
 #: A permanent cookie is set again when this part of its lifetime has passed.
 COOKIE_REFRESH_PART = 10
-
-
-class Signers:
-    """What signs and seals under one set of secret keys."""
-
-    def __init__(self, secrets: tuple[str | bytes, ...], settings: Settings) -> None:
-        self.cookie = CookieSigner(secrets)
-        self.record = RecordSealer(secrets, encrypt=settings.encrypt, plain_until=settings.plain_until)
 
 
 class AppState:
@@ -53,13 +48,35 @@ class AppState:
         )
         self.manager = SessionManager(
             self.store,
+            UserIndex(
+                self.settings.link,
+                prefix=self.settings.key_prefix,
+                absolute_timeout=self.settings.absolute_timeout,
+            ),
             self.serializer,
             self.report,
-            absolute_timeout=self.settings.absolute_timeout,
+            self.settings.rules,
             grace=self.settings.grace,
-            policies=self.settings.merge,
+            on_reuse=self.settings.on_reuse,
         )
         self._signers: tuple[tuple[str | bytes, ...], Signers] | None = None
+
+    def idle_timeout(self, app: Flask) -> float:
+        """Return the seconds after which a session ends that is not used."""
+        return self.settings.idle_timeout or app.permanent_session_lifetime.total_seconds()
+
+    def user_digest(self, identity: str) -> bytes:
+        """Return the digest that records carry for an identity."""
+        return identity_digest(self.settings.key_prefix, identity)
+
+    def open(self, app: Flask, handle: str, budget: Budget) -> Session:
+        """Return the session with a handle; it is loaded at its first use.
+
+        :param budget: what may be spent on the store.
+        """
+        return Session(
+            _HandleLoader(app, self, handle), self.serializer, identity_keys=self.settings.identity_keys, budget=budget
+        )
 
     def signers(self, app: Flask) -> Signers:
         """Return the signers of the keys that are in force now. Deriving keys costs as much as signing."""
@@ -68,7 +85,11 @@ class AppState:
         if self._signers is None or self._signers[0] != secrets:
             for problem in weak_keys(secrets):
                 logger.warning("%s", problem)
-            self._signers = (secrets, Signers(secrets, self.settings))
+            settings = self.settings
+            self._signers = (
+                secrets,
+                Signers(secrets, encrypt=settings.encrypt, plain_until=settings.plain_until),
+            )
         return self._signers[1]
 
 
@@ -88,23 +109,40 @@ def state_of(app: Flask) -> AppState:
         return app.extensions.get(EXTENSION_KEY) or app.extensions.setdefault(EXTENSION_KEY, AppState(app))  # type: ignore[no-any-return]  # ours
 
 
-class _RequestLoader:
+class _Loader:
+    """What the loaders of one application's sessions share."""
+
+    def __init__(self, app: Flask, state: AppState) -> None:
+        self._app = app
+        self._state = state
+
+    def quarantined(self, key: str, error: PayloadError) -> None:
+        self._state.report.quarantined(key, error)
+
+    def user_digest(self, identity: str) -> bytes:
+        return self._state.user_digest(identity)
+
+    def atomic(self, session: Session) -> AbstractContextManager[Session]:
+        stored = self._state.open(self._app, session.handle or "", session.budget)
+        return self._state.manager.atomic(session, stored, self._state.signers(self._app))
+
+
+class _RequestLoader(_Loader):
     """Loads the session of one request, at its first use."""
 
     def __init__(self, interface: PickleSessionInterface, app: Flask, request: Request, state: AppState) -> None:
+        super().__init__(app, state)
         self._interface = interface
-        self._app = app
         self._request = request
-        self._state = state
 
     def load(self, session: Session) -> Loaded:
         signers = self._state.signers(self._app)
         value = self._request.cookies.get(self._interface.get_cookie_name(self._app))
         return self._state.manager.load(
             None if value is None else self._unsign(signers.cookie, value),
-            signers.record,
+            signers,
             session.budget,
-            idle_timeout=self._state.settings.idle_timeout or self._app.permanent_session_lifetime.total_seconds(),
+            idle_timeout=self._state.idle_timeout(self._app),
             had_cookie=value is not None,
         )
 
@@ -114,11 +152,21 @@ class _RequestLoader:
             self._state.report.rejected(Rejection.COOKIE)
         return signed
 
-    def quarantined(self, key: str, error: PayloadError) -> None:
-        self._state.report.quarantined(key, error)
 
-    def user_digest(self, identity: str) -> bytes:
-        return identity_digest(self._state.settings.key_prefix, identity)
+class _HandleLoader(_Loader):
+    """Loads the session with a handle, outside of a request of its user."""
+
+    def __init__(self, app: Flask, state: AppState, handle: str) -> None:
+        super().__init__(app, state)
+        self._handle = handle
+
+    def load(self, session: Session) -> Loaded:
+        return self._state.manager.load_by_handle(
+            self._handle,
+            self._state.signers(self._app),
+            session.budget,
+            idle_timeout=self._state.idle_timeout(self._app),
+        )
 
 
 class PickleSessionInterface(SessionInterface):
@@ -166,17 +214,19 @@ class PickleSessionInterface(SessionInterface):
                 outcome = self._save(app, session)
             except SessionUnavailableError as error:
                 session.fail(error)
+            except (SessionDroppedError, SessionLimitError) as error:
+                render_failure(app, error, response)
             else:
                 self._write_cookie(app, session, response, outcome)
         if session.failure is not None:
-            render_unavailable(app, session.failure, response)
+            render_failure(app, session.failure, response)
 
     def _save(self, app: Flask, session: Session) -> Outcome:
         state = state_of(app)
+        if state.settings.remember_client:
+            session.remember_client(client_text(request.remote_addr, request.user_agent.string))
         try:
-            return state.manager.save(
-                session, state.signers(app).record, is_cookie_due=self._is_cookie_due(app, session)
-            )
+            return state.manager.save(session, state.signers(app), is_cookie_due=self._is_cookie_due(app, session))
         except Exception:
             # Flask calls again for the error page. What could not be saved once must not fail that one, too.
             session.forget()

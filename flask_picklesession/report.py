@@ -69,6 +69,15 @@ class Reporter:
         """Report a session that goes on under a new id."""
         signals.session_regenerated.send(self._app, handle=handle, old_handle=old_handle)
 
+    def renewed(self, handle: str, *, old_handle: str) -> None:
+        """Report a session that goes on under a new id by itself."""
+        signals.session_renewed.send(self._app, handle=handle, old_handle=old_handle)
+
+    def reused(self, handle: str) -> None:
+        """Report an id that its browser had replaced long ago."""
+        logger.warning("session id reused after its renewal")
+        signals.session_reused.send(self._app, handle=handle)
+
     def ended(self, handle: str, reason: EndReason) -> None:
         """Report a session that is over."""
         signals.session_ended.send(self._app, handle=handle, reason=reason)

@@ -1,4 +1,4 @@
-"""One save: compare-and-set with three-way merge, delete wins, a new id on a change of identity."""
+"""One save: compare-and-set with three-way merge, delete wins, a new id on a change of identity or a due renewal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .cookie import handle_of, new_session_id
-from .exceptions import PayloadError, RecordError, StoreUnavailableError
+from .exceptions import (
+    OpenedSessionError,
+    PayloadError,
+    RecordError,
+    SessionConflictError,
+    SessionDroppedError,
+    SessionLimitError,
+    StoreUnavailableError,
+)
 from .merge import ABSENT, Changes, Merged, merge
 from .pickling import KeptFields, PickleSerializer, Stored
 from .policies import Policy
+from .renewal import Lost, SuccessorIds, follow, renewed_record
 from .report import Drop, Rejection, Reporter
+from .revocation import Revoker
 from .session import Session
+from .storage.connection import Command
+from .storage.index import Member, UserIndex
 from .storage.record import (
     ANONYMOUS,
     END_REASONS,
@@ -27,6 +39,37 @@ from .storage.record import (
 )
 from .storage.sealing import RecordSealer
 from .storage.store import Store
+from .user_sessions import UserSessions
+
+
+class SaveRules(NamedTuple):
+    """What an application's settings say about saving. Times are in seconds."""
+
+    #: After which a session ends however much it is used, or ``None``.
+    absolute_timeout: float | None = None
+    #: Key -> what becomes of it where two requests changed it at once.
+    policies: Mapping[str, Policy] = {}
+    #: Whether a dropped write is an error.
+    is_drop_error: bool = False
+    #: After which a session goes on under a new id, or ``None``.
+    renew_every: float | None = None
+    #: How many sessions a user may have, or ``None``.
+    max_sessions: int | None = None
+    #: Whether the oldest session makes room for one too many. Otherwise that one is refused.
+    evicts: bool = False
+
+
+class Tools(NamedTuple):
+    """What a save works with."""
+
+    store: Store
+    serializer: PickleSerializer
+    sealer: RecordSealer
+    successors: SuccessorIds
+    report: Reporter
+    user_index: UserIndex
+    user_sessions: UserSessions
+    revoker: Revoker
 
 
 class Outcome(NamedTuple):
@@ -41,7 +84,8 @@ class Outcome(NamedTuple):
 class _Standing(NamedTuple):
     """A live record, as it stands under its id."""
 
-    session_id: str
+    #: ``None`` where only the handle is known.
+    session_id: str | None
     handle: str
     storage_key: bytes
     record: Record
@@ -58,37 +102,29 @@ class _Gone(Exception):
 class Save:
     """One save of one session. A class, since its steps share the session, its changes and the deadline.
 
-    :param store: where the records are.
-    :param serializer: values to bytes and back.
-    :param sealer: from records to what stands in Redis.
-    :param report: told what happens.
-    :param absolute_timeout: seconds after which a new session ends however much it is used, or ``None``.
+    :param tools: the store and what stands around it.
+    :param rules: what the application's settings say.
     :param session: a session that was used.
     :param changes: what the request changed in it.
-    :param policies: key -> what becomes of it where two requests changed it at once.
+    :param is_single: whether a write of another request is a conflict instead of being merged.
     """
 
     def __init__(
-        self,
-        store: Store,
-        serializer: PickleSerializer,
-        sealer: RecordSealer,
-        report: Reporter,
-        session: Session,
-        changes: Changes,
-        *,
-        absolute_timeout: float | None,
-        policies: Mapping[str, Policy],
+        self, tools: Tools, rules: SaveRules, session: Session, changes: Changes, *, is_single: bool = False
     ) -> None:
-        self._store = store
-        self._serializer = serializer
-        self._sealer = sealer
-        self._report = report
+        self._store = tools.store
+        self._serializer = tools.serializer
+        self._sealer = tools.sealer
+        self._successors = tools.successors
+        self._report = tools.report
+        self._users = tools.user_index
+        self._user_sessions = tools.user_sessions
+        self._revoker = tools.revoker
+        self._rules = rules
         self._session = session
-        self._absolute_timeout = absolute_timeout
-        self._policies = policies
         self._loaded = session.loaded
         self._changes = changes
+        self._is_single = is_single
         self._user_digest = ANONYMOUS
         self._deadline = 0.0
 
@@ -99,20 +135,25 @@ class Save:
         :param is_cookie_due: whether the cookie is to be set again, which needs a write: it confirms that the
             record is live.
         :raises StoreUnavailableError: if the store failed; whether anything was written is unknown.
+        :raises SessionDroppedError: if the write was dropped and that is an error.
+        :raises SessionLimitError: if the user has as many sessions as may be.
         """
-        session, session_id, record = self._session, self._loaded.session_id, self._loaded.record
-        is_cookie_due = is_cookie_due or not self._loaded.is_current or self._changes.touches("_permanent")
+        session, loaded = self._session, self._loaded
         self._deadline = deadline
         self._user_digest = session.user_digest()
-        if session_id is None or record is None:
+        if loaded.record is None or loaded.handle is None:
             return self._begin()
-        handle = handle_of(session_id)
-        base = _Standing(session_id, handle, self._store.storage_key(handle), record, self._loaded.values)
+        base = _Standing(
+            loaded.session_id, loaded.handle, self._store.storage_key(loaded.handle), loaded.record, loaded.values
+        )
         if session.is_cleared and not session.has_content:
             return self._end(base)
-        if session.is_cleared or session.is_regenerated or self._user_digest != record.user_digest:
+        if session.is_cleared or session.is_regenerated or self._user_digest != base.record.user_digest:
             return self._replace(base)
-        return self._update(base, is_cookie_due=is_cookie_due)
+        if is_renewal_due(loaded.record, self._rules, is_by_own_cookie=loaded.is_by_own_cookie):
+            return self._renew(base)
+        due = is_cookie_due or not loaded.is_current or loaded.is_offered or self._changes.touches("_permanent")
+        return self._update(base, is_cookie_due=due)
 
     # -- a session that is not stored yet
 
@@ -124,36 +165,81 @@ class Save:
         if self._loaded.was_replaced and self._user_digest == ANONYMOUS:
             # The newer cookie may be in the browser already: this request must not overwrite it.
             return self._dropped(Drop.ENDED)
-        return self._saved(self._create(self._changes.assigned, inherit=None), created=True)
+        try:
+            new = self._create(self._changes.assigned, inherit=None)
+        except _Gone:
+            return self._dropped(Drop.ENDED)
+        return self._saved(new, set_id=new.session_id, created=True)
 
     def _create(self, values: dict[str, Stored], *, inherit: Record | None) -> _Standing:
         """Create a record under a new id.
 
         :param inherit: the record whose times it takes over, where the same identity goes on under the new id.
+        :raises _Gone: if somebody ended the session before it began.
         """
         now, session_id = now_ms(), new_session_id()
         record = new_record(
             now=now,
             nonce=new_nonce(),
-            deadline=now + int(self._absolute_timeout * 1000) if self._absolute_timeout else 0,
+            deadline=now + int(self._rules.absolute_timeout * 1000) if self._rules.absolute_timeout else 0,
             user_digest=self._user_digest,
             body=self._serializer.dump_container(values),
         )
         if inherit is not None:
-            record = record._replace(born=inherit.born, authenticated=inherit.authenticated, deadline=inherit.deadline)
+            authenticated = now if self._session.is_reauthenticated else inherit.authenticated
+            record = record._replace(born=inherit.born, authenticated=authenticated, deadline=inherit.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
-        signed = self._sealer.seal(storage_key, record)
-        if not self._store.create(storage_key, signed, ttl=self._ttl(record), deadline=self._deadline).applied:
-            # 256 random bits do not collide: somebody ended this session before it began.
+        if inherit is None:
+            self._make_room(Member(handle, record.born))
+        created = self._store.create(
+            storage_key,
+            self._sealer.seal(storage_key, record),
+            ttl=self._live_ttl(record),
+            deadline=self._deadline,
+            before=self._indexing(record, handle),
+        )
+        if not created.applied:
+            # 256 random bits do not collide: somebody revoked all of the user's sessions, this one with them.
+            if self._is_ended(storage_key, created.current):
+                raise _Gone(EndReason.REVOKED)
             raise StoreUnavailableError("the place of a new session is taken")
         return _Standing(session_id, handle, storage_key, record, values)
+
+    def _indexing(self, record: Record, handle: str) -> list[Command]:
+        """Return the commands that put a session in its user's index."""
+        if record.user_digest == ANONYMOUS:
+            return []
+        return self._users.adding(record.user_digest, handle, born=record.born)
+
+    def _make_room(self, mine: Member) -> None:
+        """Keep to the number of sessions that the user may have, this one included.
+
+        In the index before it looks: of two sign-ins at once each sees the other, and both agree who is too many.
+
+        :raises SessionLimitError: if this one is too many.
+        :raises _Gone: if newer ones took its place meanwhile.
+        """
+        most = self._rules.max_sessions
+        if most is None or self._user_digest == ANONYMOUS:
+            return
+        self._store.send(self._users.adding(self._user_digest, mine.handle, born=mine.born), deadline=self._deadline)
+        if self._rules.evicts:
+            beyond = self._user_sessions.make_room(self._user_digest, mine, most, deadline=self._deadline)
+            if beyond is None:
+                raise _Gone(EndReason.EVICTED)
+            for member in beyond:
+                self._revoker.end(member.handle, EndReason.EVICTED, deadline=self._deadline)
+        elif not self._user_sessions.has_room(self._user_digest, mine, most, deadline=self._deadline):
+            self._users.remove(self._user_digest, [mine.handle], deadline=self._deadline)
+            raise SessionLimitError
 
     # -- a session that ends
 
     def _end(self, base: _Standing) -> Outcome:
         """End the session, whatever others write meanwhile."""
-        self._put_ended(base)
+        for handle in (*self._loaded.trail, base.handle):
+            self._revoker.end(handle, EndReason.DESTROYED, deadline=self._deadline, is_quiet=True)
         return self._ended(base)
 
     def _put_ended(self, standing: _Standing) -> None:
@@ -163,18 +249,23 @@ class Save:
 
     # -- a session that is changed
 
-    def _update(self, base: _Standing, *, is_cookie_due: bool) -> Outcome:
-        """Write this request's changes over what stands there, however often others write in between."""
-        current = base
+    def _update(self, base: _Standing, *, is_cookie_due: bool, start: _Standing | None = None) -> Outcome:
+        """Write this request's changes over what stands there, however often others write in between.
+
+        :param start: what stands there, if that is known to be something else than what the request loaded.
+        """
+        current = start or base
         while True:
             merged = self._merged(base, current.values)
-            written = self._following(current.record, merged.values)
+            written = self._following(current, merged.values)
             try:
                 conflict = self._compare_and_set(current, written)
             except _Gone:
                 return self._dropped(Drop.ENDED)
             if conflict is None:
                 break
+            if self._is_single:
+                raise SessionConflictError
             if conflict.record.user_digest != base.record.user_digest:
                 return self._dropped(Drop.IDENTITY)
             current = conflict
@@ -182,25 +273,35 @@ class Save:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         if written.kind == Kind.ENDED:
             return self._ended(base)
-        saved = self._saved(base._replace(record=written, values=merged.values), created=False)
-        return saved if is_cookie_due else Outcome()
+        # Until the browser is known to have a successor's id, it is offered it again.
+        is_offered = current.handle != base.handle and not written.confirmed
+        set_id = current.session_id if is_cookie_due or is_offered else None
+        return self._saved(current._replace(record=written, values=merged.values), set_id=set_id, created=False)
 
-    def _following(self, record: Record, values: dict[str, Stored]) -> Record:
+    def _following(self, current: _Standing, values: dict[str, Stored]) -> Record:
         """Return the record of the next write: with these values, or ended where none are left."""
+        record = current.record
         if not values:
             return ended_record(record, EndReason.DESTROYED, now=now_ms(), nonce=new_nonce())
+        if not record.confirmed and self._loaded.is_by_own_cookie and current.handle == self._loaded.handle:
+            record = record._replace(confirmed=now_ms())
         return record.with_nonce(new_nonce())._replace(body=self._serializer.dump_container(values))
 
-    # -- a session that goes on under a new id
+    # -- a session that goes on under a new id, asked for
 
     def _replace(self, base: _Standing) -> Outcome:
         """Create what this request makes of the session under a new id, then end the old record.
 
         What others saved before that moment is merged into the new record; what comes later finds an ended one.
         """
+        if base.session_id is None:
+            raise OpenedSessionError
         inherit = None if self._is_new_identity(base) else base.record
         current = base
-        new = self._put_replacement(None, base, current, inherit)
+        try:
+            new = self._put_replacement(None, base, current, inherit)
+        except _Gone:
+            return self._dropped(Drop.ENDED)
         while True:
             reason = EndReason.REPLACED if new else EndReason.DESTROYED
             ended = ended_record(current.record, reason, now=now_ms(), nonce=new_nonce())
@@ -214,12 +315,17 @@ class Save:
                 self._abandon(new)
                 return self._dropped(Drop.IDENTITY)
             current = conflict
-            new = self._put_replacement(new, base, current, inherit)
+            try:
+                new = self._put_replacement(new, base, current, inherit)
+            except _Gone:
+                return self._dropped(Drop.ENDED)
+        for handle in (*self._loaded.trail, *((base.handle,) if current.handle != base.handle else ())):
+            self._revoker.end(handle, reason, deadline=self._deadline, is_quiet=True)
         if new is None:
             return self._ended(base)
         self._report.ended(base.handle, EndReason.REPLACED)
         self._report.regenerated(new.handle, old_handle=base.handle)
-        return self._saved(new, created=True)
+        return self._saved(new, set_id=new.session_id, created=True)
 
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest
@@ -230,6 +336,7 @@ class Save:
         """Create or rewrite the new record from my changes and what stands under the old id.
 
         :return: the new record, or ``None`` where nothing is left to store.
+        :raises _Gone: if it was revoked before it began.
         """
         # clear() is a barrier: nothing of the old session is taken along.
         theirs = {} if self._session.is_cleared else current.values
@@ -241,13 +348,18 @@ class Save:
         return self._create(merged.values, inherit=inherit) if merged.values else None
 
     def _rewrite(self, new: _Standing, values: dict[str, Stored]) -> _Standing:
+        """Write the new record again.
+
+        :raises _Gone: if it was revoked meanwhile. Nobody else knows its id yet.
+        """
         written = new.record.with_nonce(new_nonce())._replace(body=self._serializer.dump_container(values))
         try:
             conflict = self._compare_and_set(new, written)
-        except _Gone:
+        except _Gone as gone:
+            if gone.reason is not None:
+                raise
             conflict = new
         if conflict is not None:
-            # Nobody knows this id yet: only a revocation or an eviction can have come between.
             raise StoreUnavailableError("the new session was lost")
         return new._replace(record=written, values=values)
 
@@ -259,25 +371,97 @@ class Save:
             return self._dropped(Drop.ENDED)
         if base.record.user_digest != ANONYMOUS or reason is not EndReason.REPLACED:
             # The base ended for another reason than a parallel sign-in: what it held must not come back.
-            new = self._rewrite(new, self._changes.assigned)
-        return self._saved(new, created=True)
+            try:
+                new = self._rewrite(new, self._changes.assigned)
+            except _Gone:
+                return self._dropped(Drop.ENDED)
+        return self._saved(new, set_id=new.session_id, created=True)
 
     def _abandon(self, new: _Standing | None) -> None:
         if new is not None:
             self._put_ended(new)
+
+    # -- a session that goes on under a new id by itself
+
+    def _renew(self, base: _Standing) -> Outcome:
+        """Store what this request makes of the session under a successor's id, then turn the old record to renewed.
+
+        Each request derives a successor of its own. Whoever turns the old record decides; the others take theirs back.
+        """
+        current = base
+        while True:
+            merged = self._merged(base, current.values)
+            if not merged.values:
+                return self._update(base, is_cookie_due=False, start=current)
+            nonce = new_nonce()
+            successor = self._put_successor(current, nonce, merged.values)
+            try:
+                conflict = self._compare_and_set(current, self._renewed(current, successor.handle, nonce))
+            except _Gone:
+                self._abandon(successor)
+                return self._dropped(Drop.ENDED)
+            if conflict is None:
+                break
+            self._abandon(successor)
+            if conflict.record.user_digest != base.record.user_digest:
+                return self._dropped(Drop.IDENTITY)
+            if conflict.handle != current.handle:
+                # Another request was quicker to renew.
+                return self._update(base, is_cookie_due=False, start=conflict)
+            current = conflict
+        if merged.given_way:
+            self._report.dropped(Drop.QUARANTINED, merged.given_way)
+        self._report.renewed(successor.handle, old_handle=base.handle)
+        return self._saved(successor, set_id=successor.session_id, created=True)
+
+    def _put_successor(self, current: _Standing, nonce: bytes, values: dict[str, Stored]) -> _Standing:
+        # Only renewals by a cookie come here: the id is known.
+        session_id = self._successors.derive(current.session_id or "", nonce)
+        handle = handle_of(session_id)
+        record = current.record.with_nonce(new_nonce())._replace(
+            confirmed=0, body=self._serializer.dump_container(values)
+        )
+        storage_key = self._store.storage_key(handle)
+        created = self._store.create(
+            storage_key,
+            self._sealer.seal(storage_key, record),
+            ttl=self._live_ttl(record),
+            deadline=self._deadline,
+            before=self._indexing(record, handle),
+        )
+        successor = _Standing(session_id, handle, storage_key, record, values)
+        if not created.applied and not self._is_ended(storage_key, created.current):
+            raise StoreUnavailableError("the place of a new session is taken")
+        # Where all sessions of the user were revoked meanwhile, the old record is over, too: turning it will tell.
+        return successor
+
+    def _is_ended(self, storage_key: bytes, stored: bytes | None) -> bool:
+        record = self._verified(storage_key, stored)
+        return record is not None and record.kind == Kind.ENDED
+
+    def _renewed(self, current: _Standing, handle: str, nonce: bytes) -> Record:
+        """Return the record that leads from the old id to the new one: until the session ends, or one idle timeout."""
+        deadline = current.record.deadline or now_ms() + self._loaded.idle_timeout * 1000
+        return renewed_record(current.record, handle, nonce=nonce, deadline=deadline)
 
     # -- the store
 
     def _compare_and_set(self, current: _Standing, written: Record) -> _Standing | None:
         """Write a record over another one.
 
-        :return: ``None`` if it stands; otherwise what another request has put there.
+        :return: ``None`` if it stands; otherwise what another request has put there, or in its successor's place.
         :raises _Gone: if nothing live stands there.
         """
         signed = self._sealer.seal(current.storage_key, written)
-        ttl = ENDED_SECONDS if written.kind == Kind.ENDED else self._ttl(written)
         expected = current.record.nonce
-        saved = self._store.save(current.storage_key, expected, signed, ttl=ttl, deadline=self._deadline)
+        saved = self._store.save(
+            current.storage_key,
+            expected,
+            signed,
+            ttl=self._ttl(written),
+            deadline=self._deadline,
+            before=self._indexing(written, current.handle) if written.kind == Kind.LIVE else (),
+        )
         if saved.applied:
             return None
         record = self._verified(current.storage_key, saved.current)
@@ -290,7 +474,32 @@ class Save:
             raise _Gone(END_REASONS.get(record.body) if record.kind == Kind.ENDED else None)
         if saved.repeated and not record.written_by(expected):
             raise StoreUnavailableError("too many writes came after a lost reply to tell whether ours was applied")
+        if record.kind == Kind.RENEWED:
+            return self._followed(current, record)
         return current._replace(record=record, values=self._container(record))
+
+    def _followed(self, current: _Standing, record: Record) -> _Standing:
+        """Return the session that a renewed record leads to.
+
+        :raises _Gone: if it leads to nothing live.
+        """
+        try:
+            found = follow(
+                self._store,
+                self._sealer,
+                self._successors,
+                record,
+                session_id=current.session_id,
+                handle=current.handle,
+                ttl=None,
+                deadline=self._deadline,
+            )
+        except RecordError:
+            self._report.rejected(Rejection.RECORD)
+            raise _Gone(None) from None
+        if isinstance(found, Lost):
+            raise _Gone(found.reason)
+        return _Standing(found.session_id, found.handle, found.storage_key, found.record, self._container(found.record))
 
     def _verified(self, storage_key: bytes, current: bytes | None) -> Record | None:
         if current is None:
@@ -309,7 +518,7 @@ class Save:
             raise _Gone(None) from None
 
     def _merged(self, base: _Standing, theirs: dict[str, Stored]) -> Merged:
-        resolvers = {key: self._resolver(key, policy) for key, policy in self._policies.items()}
+        resolvers = {key: self._resolver(key, policy) for key, policy in self._rules.policies.items()}
         return merge(base.values, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers)
 
     def _resolver(self, key: str, policy: Policy) -> Callable[[Any, Any, Any], Any]:
@@ -334,8 +543,14 @@ class Save:
             return False
         return True
 
-    def _ttl(self, record: Record) -> int:
-        """Return the seconds that Redis keeps a live record."""
+    def _ttl(self, record: Record) -> int | None:
+        """Return the seconds that Redis keeps a record, or ``None`` to leave that as it is."""
+        if record.kind == Kind.ENDED:
+            return ENDED_SECONDS
+        # A worker or a script is no activity of the session's user.
+        return None if self._loaded.is_opened and record.kind == Kind.LIVE else self._live_ttl(record)
+
+    def _live_ttl(self, record: Record) -> int:
         idle = self._loaded.idle_timeout
         if not record.deadline:
             return idle
@@ -343,10 +558,10 @@ class Save:
 
     # -- what came of it
 
-    def _saved(self, standing: _Standing, *, created: bool) -> Outcome:
-        self._session.adopt_saved(standing.session_id, standing.record, standing.values, self._changes)
+    def _saved(self, standing: _Standing, *, set_id: str | None, created: bool) -> Outcome:
+        self._session.adopt_saved(standing.session_id, standing.handle, standing.record, standing.values, self._changes)
         self._report.saved(standing.handle, created=created)
-        return Outcome(set_id=standing.session_id)
+        return Outcome(set_id=set_id)
 
     def _ended(self, base: _Standing) -> Outcome:
         self._session.forget()
@@ -354,6 +569,19 @@ class Save:
         return Outcome(delete=True)
 
     def _dropped(self, reason: Drop) -> Outcome:
+        keys = (*self._changes.assigned, *self._changes.deleted)
         self._session.forget()
-        self._report.dropped(reason, (*self._changes.assigned, *self._changes.deleted))
+        self._report.dropped(reason, keys)
+        if self._rules.is_drop_error or self._loaded.is_opened:
+            raise SessionDroppedError(reason, keys)
         return Outcome()
+
+
+def is_renewal_due(record: Record, rules: SaveRules, *, is_by_own_cookie: bool) -> bool:
+    """Tell whether a session is to go on under a new id by itself.
+
+    :param is_by_own_cookie: whether the request has the session's newest id.
+    """
+    if rules.renew_every is None or not is_by_own_cookie or not record.confirmed:
+        return False
+    return now_ms() - record.confirmed >= rules.renew_every * 1000

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 from uuid import UUID
 
 from flask.sessions import SessionMixin
 
-from .cookie import SignedId, handle_of
-from .exceptions import PayloadError, QuarantinedKeyError, SessionUnavailableError, TypeRefusedError
+from .cookie import SignedId
+from .exceptions import (
+    PayloadError,
+    QuarantinedKeyError,
+    SessionConflictError,
+    SessionUnavailableError,
+    TypeRefusedError,
+)
 from .merge import Changes, is_same
 from .pickling import KeptFields, PickleSerializer, Stored
 from .storage.deadline import Budget
-from .storage.record import ANONYMOUS, Record
+from .storage.record import ANONYMOUS, Record, now_ms
+
+T = TypeVar("T")
 
 # Stands for a value that is stored but was not asked for yet.
 _UNBUILT: Any = type("_Unbuilt", (), {"__slots__": (), "__repr__": lambda self: "<unbuilt>"})()
 _MISSING: Any = object()
+
+#: Where a session keeps what its browser said of itself, if the application asks for that.
+CLIENT_KEY = "_client"
 
 #: Types that can tell whose session it is: what :func:`str` makes of them is the same in every process.
 IDENTITY_TYPES = (str, int, UUID)
@@ -45,6 +57,24 @@ class Loaded(NamedTuple):
     had_cookie: bool = False
     #: What the cookie says, if it is one of ours.
     cookie: SignedId | None = None
+    #: The handle of the live session, or ``None`` if there is none.
+    handle: str | None = None
+    #: The handles of renewed sessions that led to it, oldest first.
+    trail: tuple[str, ...] = ()
+    #: Whether the browser is to be offered the session's new id: it came with an old one, and nobody has used the new.
+    is_offered: bool = False
+    #: Whether it was opened by its handle, outside of a request of its user.
+    is_opened: bool = False
+
+    @property
+    def is_by_own_cookie(self) -> bool:
+        """Whether the request has the session's newest id."""
+        return self.session_id is not None and not self.trail
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether this is the first use of a renewed session by its new id."""
+        return self.is_by_own_cookie and self.record is not None and not self.record.confirmed
 
 
 _NOTHING_LOADED = Loaded()
@@ -64,6 +94,9 @@ class Loader(Protocol):
 
     def user_digest(self, identity: str) -> bytes:
         """Return the digest that a record carries for an identity."""
+
+    def atomic(self, session: Session) -> AbstractContextManager[Session]:
+        """Return the session as it stands in the store, which is saved at the end of the with-block."""
 
 
 class Session(SessionMixin):
@@ -118,6 +151,7 @@ class Session(SessionMixin):
         self._cleared = False
         self._forced = False
         self._regenerated = False
+        self._reauthenticated = False
         self._touched = False
 
     def _build(self, key: str) -> Any:
@@ -270,7 +304,7 @@ class Session(SessionMixin):
         """The session's public handle, or ``None`` before it is stored. It can list and revoke, never log in."""
         if not self._is_loaded:
             self._load()
-        return None if self._loaded.session_id is None else handle_of(self._loaded.session_id)
+        return self._loaded.handle
 
     @property
     def created_at(self) -> datetime | None:
@@ -303,6 +337,57 @@ class Session(SessionMixin):
         if not self._is_loaded:
             self._load()
         self._regenerated = True
+
+    def reauthenticated(self) -> None:
+        """Note that the user has just proven again who it is, as by a password, and go on under a new session id.
+
+        :raises RuntimeError: if the session belongs to nobody.
+        """
+        if self.user_digest() == ANONYMOUS:
+            raise RuntimeError("the session belongs to nobody: sign in first")
+        self._reauthenticated = True
+        self.regenerate()
+
+    def fresh_within(self, seconds: float) -> bool:
+        """Tell whether the user has proven who it is in the last *seconds*: when it signed in, or did so again.
+
+        :param seconds: such as 300 before a payment.
+        """
+        if self.user_digest() == ANONYMOUS:
+            return False
+        record = self._loaded.record
+        if self._reauthenticated or record is None or record.user_digest != self.user_digest():
+            # In this request.
+            return True
+        return now_ms() - record.authenticated <= seconds * 1000
+
+    @overload
+    def atomic(self) -> AbstractContextManager[Session]: ...
+
+    @overload
+    def atomic(self, change: Callable[[Session], T]) -> T: ...
+
+    def atomic(self, change: Callable[[Session], T] | None = None) -> AbstractContextManager[Session] | T:
+        """Read, change and write the stored session now, as if no other request were there.
+
+        With a function, it is called with the session as it stands in the store, and again as often as another request
+        was quicker, within the request's ``TIMEOUT``; its result is returned. ``with session.atomic() as stored:`` is
+        one attempt: Python cannot run a block again. The request's own session goes on from the result; what else it
+        has changed is saved at its end, as always.
+
+        :param change: takes the stored session and changes it.
+        :raises SessionConflictError: if another request was quicker, in each attempt.
+        :raises SessionDroppedError: if the session has ended.
+        """
+        if change is None:
+            return self._loader.atomic(self)
+        while True:
+            try:
+                with self._loader.atomic(self) as stored:
+                    return change(stored)
+            except SessionConflictError:
+                if not self.budget.is_left:
+                    raise
 
     def rollback(self) -> None:
         """Forget all that this request changed."""
@@ -343,9 +428,22 @@ class Session(SessionMixin):
         return self._regenerated
 
     @property
+    def is_reauthenticated(self) -> bool:
+        """Whether the user has proven again who it is."""
+        return self._reauthenticated
+
+    @property
     def is_to_be_saved(self) -> bool:
-        """Whether it is to be saved without a change of content: asked for, or still on an old key."""
-        return self._cleared or self._regenerated or self._forced or not self._loaded.is_current
+        """Whether it is to be saved without a change of content: asked for, still on an old key, or just renewed."""
+        loaded = self._loaded
+        return (
+            self._cleared
+            or self._regenerated
+            or self._forced
+            or not loaded.is_current
+            or loaded.is_offered
+            or loaded.is_unconfirmed
+        )
 
     @property
     def has_content(self) -> bool:
@@ -391,14 +489,27 @@ class Session(SessionMixin):
                 return self._loaded.record.user_digest
         return ANONYMOUS
 
+    def remember_client(self, text: str) -> None:
+        """Keep what a browser said of itself, where somebody signs in.
+
+        :param text: what is kept.
+        """
+        digest = self.user_digest()
+        record = self._loaded.record
+        if digest != ANONYMOUS and (record is None or record.user_digest != digest or CLIENT_KEY not in self):
+            self[CLIENT_KEY] = text
+
     def forget(self) -> None:
         """Be an empty, new session: the stored one is over."""
         self._adopt(Loaded(idle_timeout=self._loaded.idle_timeout, had_cookie=self._loaded.had_cookie))
 
-    def adopt_saved(self, session_id: str, record: Record, values: dict[str, Stored], changes: Changes) -> None:
+    def adopt_saved(
+        self, session_id: str | None, handle: str, record: Record, values: dict[str, Stored], changes: Changes
+    ) -> None:
         """Take what was saved as the new base, keeping the objects that the application holds.
 
-        :param session_id: the id that it was saved under.
+        :param session_id: the id that it was saved under, or ``None`` where only the handle is known.
+        :param handle: its handle.
         :param record: the record as it stands now.
         :param values: what stands in the store now: my changes merged with theirs.
         :param changes: what this request had changed.
@@ -416,10 +527,40 @@ class Session(SessionMixin):
         for key in self._live.keys() - values.keys():
             del self._live[key]
         self._stored = values
-        self._loaded = self._loaded._replace(session_id=session_id, record=record, values=values, is_current=True)
+        self._loaded = self._loaded._replace(
+            session_id=session_id,
+            handle=handle,
+            record=record,
+            values=values,
+            is_current=True,
+            trail=(),
+            is_offered=False,
+        )
         # Flask's flag goes on telling that the request modified its session.
         self._touched = self._touched or self._forced
-        self._cleared = self._forced = self._regenerated = False
+        self._cleared = self._forced = self._regenerated = self._reauthenticated = False
+
+    def rebase(self, loaded: Loaded) -> None:
+        """Go on from what stands in the store now, with this request's changes on top of it.
+
+        :param loaded: the session as it was stored after this request had loaded it.
+        """
+        changes = self.changes()
+        before = self._stored
+        for key, stored in loaded.values.items():
+            if changes.touches(key) or (key in self._live and is_same(before.get(key), stored)):
+                continue
+            self._quarantined.pop(key, None)
+            self._built.pop(key, None)
+            self._live[key] = _UNBUILT if type(stored) is bytes else stored
+        for key in self._live.keys() - loaded.values.keys() - changes.assigned.keys():
+            del self._live[key]
+        self._stored = loaded.values
+        # Was it renewed meanwhile, then the old record still leads this request's save to the new one.
+        is_same_record = loaded.record is None or loaded.handle == self._loaded.handle
+        record = loaded.record if is_same_record else self._loaded.record
+        self._loaded = self._loaded._replace(record=record, values=loaded.values)
+        self._is_as_loaded = False
 
 
 def identity_digest(prefix: str, identity: str) -> bytes:

@@ -12,6 +12,14 @@ session_saved = _signals.signal("session-saved")
 #: A session's id was replaced. ``handle``: the new handle; ``old_handle``: the one that ended.
 session_regenerated = _signals.signal("session-regenerated")
 
+#: A session goes on under a new id by itself (``RENEW_EVERY``). ``handle``: the new handle; ``old_handle``: the old
+#: one.
+session_renewed = _signals.signal("session-renewed")
+
+#: An id was used that its browser had replaced long ago: perhaps it was stolen. ``handle``: that of the session it once
+#: led to.
+session_reused = _signals.signal("session-reused")
+
 #: A session ended. ``handle``: its handle; ``reason``: an :class:`~flask_picklesession.storage.record.EndReason`.
 session_ended = _signals.signal("session-ended")
 

@@ -56,6 +56,20 @@ class TestValues:
 
         assert settings.idle_timeout == settings.absolute_timeout == settings.grace == settings.timeout == 90.0
 
+    def test_profile_gives_the_timeouts(self) -> None:
+        """NIST SP 800-63B-4: a day overall and an hour without use; shorter ones may be set."""
+        settings = read(URL=URL, PROFILE="aal2")
+        assert (settings.idle_timeout, settings.absolute_timeout) == (3600, 86_400)
+        assert read(URL=URL, PROFILE="aal1").idle_timeout is None
+        assert read(URL=URL, PROFILE="aal3", IDLE_TIMEOUT=60).idle_timeout == 60
+
+    def test_profile_allows_no_longer_timeouts(self) -> None:
+        """Each is named."""
+        assert problems(URL=URL, PROFILE="aal3", IDLE_TIMEOUT=901, ABSOLUTE_TIMEOUT=43_201) == (
+            "PICKLESESSION_IDLE_TIMEOUT: 901 seconds; the profile aal3 allows 900 at most",
+            "PICKLESESSION_ABSOLUTE_TIMEOUT: 43201 seconds; the profile aal3 allows 43200 at most",
+        )
+
     def test_plain_until_is_the_end_of_a_day(self) -> None:
         """The day counts, in UTC."""
         for value in ("2026-12-31", date(2026, 12, 31)):
@@ -93,6 +107,15 @@ class TestValues:
             ("PLAIN_UNTIL", "tomorrow"),
             ("PLAIN_UNTIL", 5),
             ("MERGE", ["counter"]),
+            ("ON_DROP", "raise"),
+            ("RENEW_EVERY", 0),
+            ("ON_REUSE", "ignore"),
+            ("MAX_SESSIONS_PER_USER", 0),
+            ("MAX_SESSIONS_PER_USER", True),
+            ("ON_MAX_SESSIONS", None),
+            ("REMEMBER_CLIENT", "yes"),
+            ("PROFILE", "aal4"),
+            ("PROFILE", 2),
             ("MERGE", {"n": "count"}),
             ("MERGE", {"n": ["counter"]}),
             ("MAX_DEPTH", 1000),

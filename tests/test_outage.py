@@ -255,7 +255,7 @@ class TestRefusedCommands:
     def test_refused_create_and_end_are_a_503(self, proxy: Proxy, app: Flask, browser: Browser, error: str) -> None:
         """A logout that could not be written is told, not swallowed."""
         cookie = browser.cookie
-        proxy.next("SET", refuse(error))
+        proxy.next("EVALSHA", refuse(error))
         assert_unavailable(browser, browser.visit(lambda: session.clear()), cookie)
 
         proxy.next("SET", refuse(error))
@@ -291,6 +291,24 @@ class TestRefusedCommands:
 
         assert browser.ask(lambda: dict(session)) == {"n": 2, "a": 1, "b": 2, "c": 3, "d": 4}
         assert "EXEC" in proxy.counts.commands
+
+    @pytest.mark.parametrize("error", ["ERR unknown command 'EVALSHA'", "NOPERM this user has no permissions"])
+    def test_end_without_scripts(self, proxy: Proxy, browser: Browser, error: str) -> None:
+        """A logout then reads and writes in one pipeline."""
+        stolen = browser.copy()
+        proxy.next("EVALSHA", refuse(error))
+        browser.visit(lambda: session.clear())
+
+        assert stolen.ask(lambda: session.new) is True
+        assert proxy.counts.commands[-3:] == ["GETRANGE", "SET", "GETEX"]
+
+    def test_end_without_scripts_that_is_refused(self, proxy: Proxy, browser: Browser) -> None:
+        """Told, not swallowed."""
+        cookie = browser.cookie
+        proxy.next("EVALSHA", refuse("NOPERM x"))
+        proxy.next("SET", refuse("OOM x"))
+
+        assert_unavailable(browser, browser.visit(lambda: session.clear()), cookie)
 
     def test_forgotten_script_is_sent_again(self, proxy: Proxy, browser: Browser, server: Server) -> None:
         """A server that lost its scripts (a restart, SCRIPT FLUSH) is told again."""

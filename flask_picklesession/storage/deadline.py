@@ -19,6 +19,11 @@ class Budget:
         self._left = seconds
         self._entered = 0.0
 
+    @property
+    def is_left(self) -> bool:
+        """Whether anything is left of it."""
+        return self._left > 0
+
     def __enter__(self) -> float:
         """Start to spend.
 

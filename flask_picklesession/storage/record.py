@@ -72,10 +72,13 @@ class Kind(IntEnum):
 
     #: A session.
     LIVE = 1
-    #: A session that was renewed; the body tells its successor. Written by later versions.
+    #: A session that was renewed; the body tells its successor.
     RENEWED = 2
     #: A session that is over, kept so that a late write cannot bring it back. The body is an :class:`EndReason`.
     ENDED = 3
+
+
+_KINDS = frozenset(map(int, Kind))
 
 
 class EndReason(IntEnum):
@@ -87,6 +90,8 @@ class EndReason(IntEnum):
     REPLACED = 2
     #: Revoked from outside, by its user or an administrator.
     REVOKED = 3
+    #: Its user signed in once more than may be.
+    EVICTED = 4
 
 
 #: The body of an ended record -> why it ended.
@@ -103,7 +108,8 @@ class Record(NamedTuple):
     born: int
     #: When its identity was last proven, in milliseconds; zero if never.
     authenticated: int
-    #: When a renewed session was first loaded by its own cookie, in milliseconds; zero if not.
+    #: Since when the browser is known to have this id, in milliseconds; zero for a successor that was not loaded by its
+    #: own cookie yet.
     confirmed: int
     #: When the record counts as absent whatever its TTL says, in milliseconds; zero for never.
     deadline: int
@@ -170,7 +176,7 @@ class Record(NamedTuple):
             raise RecordError("the record is too short")
         record_format, kind, flags, length = _FIXED.unpack_from(content)
         # Flags change how the body reads, kinds what it means: to pass over an unknown one would be a silent downgrade.
-        if record_format != FORMAT or flags & ~ENCRYPTED or kind not in (Kind.LIVE, Kind.ENDED):
+        if record_format != FORMAT or flags & ~ENCRYPTED or kind not in _KINDS:
             raise NewerRecordError(f"the record has format {record_format}, kind {kind}, flags {flags}")
         body_start = _FIXED.size + length
         if length < _HEADER.size or len(content) < body_start:
@@ -220,7 +226,7 @@ def new_record(*, now: int, nonce: bytes, deadline: int, user_digest: bytes, bod
         nonce.ljust(NONCE_SIZE * NONCES_KEPT, b"\0"),
         now,
         0 if user_digest == ANONYMOUS else now,
-        0,
+        now,
         deadline,
         user_digest,
         body,

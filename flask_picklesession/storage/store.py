@@ -45,13 +45,33 @@ _GLOB = re.compile(rb"[*?\[\]\\^]")
 # Compares the newest nonce only, not the whole value: 2.4 times quicker at 64 KiB.
 _SAVE_SCRIPT = f"""\
 if redis.call('GETRANGE', KEYS[1], {NONCE_START}, {NONCE_END}) == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  if ARGV[3] == '' then
+    redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+  else
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  end
   return 1
 end
 return redis.call('GETRANGE', KEYS[1], 0, ARGV[4])
 """
-# The name that EVALSHA wants; nothing rests on its strength.
-_SAVE_SCRIPT_SHA = sha1(_SAVE_SCRIPT.encode("ascii"), usedforsecurity=False).hexdigest()
+
+# What stood there before matters: a renewed session leads to another one. Another type of value has no range.
+_END_SCRIPT = """\
+local before = redis.pcall('GETRANGE', KEYS[1], 0, ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return type(before) == 'table' and 'x' or before
+"""
+
+
+class _Script:
+    """A script, and the name that EVALSHA wants; nothing rests on its strength."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = sha1(text.encode("ascii"), usedforsecurity=False).hexdigest()
+
+
+_SAVE, _END = _Script(_SAVE_SCRIPT), _Script(_END_SCRIPT)
 
 # Servers that refuse writes but still read: a replica, one without memory, one that cannot persist or replicate.
 # redis-py has classes for the first two, and takes their codes out of the text.
@@ -91,13 +111,16 @@ class Store:
         """Return the Redis key of a session."""
         return self._prefix + handle.encode("ascii")
 
-    def create(self, storage_key: bytes, record: bytes, *, ttl: int, deadline: float) -> Saved:
+    def create(
+        self, storage_key: bytes, record: bytes, *, ttl: int, deadline: float, before: Sequence[Command] = ()
+    ) -> Saved:
         """Write a record where nothing stands.
 
         :param ttl: seconds until Redis drops it.
+        :param before: commands that go out before it, in the same round trip.
         :raises StoreUnavailableError: if the store failed, or refuses writes.
         """
-        reply, repeated = self._write(deadline, "SET", storage_key, record, "EX", ttl, "NX")
+        reply, repeated = self._write(deadline, before, ("SET", storage_key, record, "EX", ttl, "NX"))
         if reply is not None:
             return Saved(True, None, repeated)
         current = self.load(storage_key, ttl=None, deadline=deadline)
@@ -127,22 +150,34 @@ class Store:
             return reply or None
         raise StoreUnavailableError("the client decodes replies; it must return bytes")
 
-    def save(self, storage_key: bytes, expected: bytes, record: bytes, *, ttl: int, deadline: float) -> Saved:
+    def save(
+        self,
+        storage_key: bytes,
+        expected: bytes,
+        record: bytes,
+        *,
+        ttl: int | None,
+        deadline: float,
+        before: Sequence[Command] = (),
+    ) -> Saved:
         """Replace the record whose newest nonce is *expected*; otherwise return what stands there.
 
         :param expected: the nonce of the record that the caller loaded.
-        :param ttl: seconds until Redis drops it.
+        :param ttl: seconds until Redis drops it, or ``None`` to leave that as it is.
+        :param before: commands that go out before it, in the same round trip.
         :raises StoreUnavailableError: if the store failed, or refuses writes.
         """
 
         def send() -> Any:
             if self._has_scripts:
                 try:
-                    return self._save_by_script(storage_key, expected, record, ttl, deadline)
+                    arguments = (expected, record, "" if ttl is None else ttl, self._largest)
+                    return self._run(_SAVE, storage_key, arguments, deadline, before)
                 except ResponseError as error:
                     if not _is_unsupported(error):
                         raise
                     self._has_scripts = False
+            self._send(deadline, before)
             return self._save_by_transaction(storage_key, expected, record, ttl, deadline)
 
         try:
@@ -154,12 +189,44 @@ class Store:
         applied = reply == 1
         return Saved(applied, None if applied else reply or None, repeated)
 
-    def end(self, storage_key: bytes, record: bytes, *, ttl: int, deadline: float) -> None:
+    def end(self, storage_key: bytes, record: bytes, *, ttl: int, deadline: float) -> bytes | None:
         """Put an ended record in place, whatever stands there.
 
+        :return: what stood there, or ``None``.
         :raises StoreUnavailableError: if the store failed, or refuses writes: the session may not be over.
         """
-        self._write(deadline, "SET", storage_key, record, "EX", ttl)
+
+        def send() -> Any:
+            if self._has_scripts:
+                try:
+                    return self._run(_END, storage_key, (record, ttl, self._largest), deadline)
+                except ResponseError as error:
+                    if not _is_unsupported(error):
+                        raise
+                    self._has_scripts = False
+            before, done = self._link.pipeline(
+                deadline, [self._get(storage_key), ("SET", storage_key, record, "EX", ttl)]
+            )
+            if isinstance(done, ResponseError):
+                raise done
+            return b"x" if isinstance(before, ResponseError) else before
+
+        try:
+            reply, _repeated = _with_one_repeat(send, deadline)
+        except ResponseError as error:
+            raise _unavailable(error) from error
+        return reply or None
+
+    def send(self, commands: Sequence[Command], *, deadline: float) -> None:
+        """Send commands of the index by themselves.
+
+        :raises StoreUnavailableError: if the store failed, or refuses writes.
+        """
+        try:
+            # The last one is looked at as all others.
+            self._send(deadline, [*commands, ("PING",)])
+        except ResponseError as error:
+            raise _unavailable(error) from error
 
     def scan(self, cursor: str, *, count: int, deadline: float) -> tuple[str, list[str]]:
         """Return the handles of some sessions, and the cursor to go on with: ``"0"`` when all were seen.
@@ -199,6 +266,22 @@ class Store:
         replies = self._link.pipeline(deadline, [self._get(self.storage_key(handle)) for handle in handles])
         return [RecordError(_NO_RECORD) if self._is_none(reply) else reply or None for reply in replies]
 
+    def load_many_with_ttl(
+        self, handles: Sequence[str], *, deadline: float
+    ) -> list[tuple[bytes | RecordError | None, float | None]]:
+        """Return the records of several sessions as :meth:`load_many` does, each with the seconds that Redis keeps it.
+
+        :raises StoreUnavailableError: if the store failed.
+        """
+        records = self.load_many(handles, deadline=deadline)
+        if not handles:
+            return []
+        times = self._link.pipeline(deadline, [("PTTL", self.storage_key(handle)) for handle in handles])
+        return [
+            (record, time / 1000 if isinstance(time, int) and time >= 0 else None)
+            for record, time in zip(records, times, strict=True)
+        ]
+
     def close(self) -> None:
         """Close the connections."""
         self._link.close()
@@ -210,11 +293,32 @@ class Store:
     def _is_none(self, reply: Any) -> bool:
         return isinstance(reply, Exception) or len(reply) > self._largest
 
-    def _write(self, deadline: float, *command: bytes | str | int) -> tuple[Any, bool]:
+    def _write(self, deadline: float, before: Sequence[Command], command: Command) -> tuple[Any, bool]:
+        def send() -> Any:
+            return self._send(deadline, [*before, command]) if before else self._link.call(deadline, *command)
+
         try:
-            return _with_one_repeat(lambda: self._link.call(deadline, *command), deadline)
+            return _with_one_repeat(send, deadline)
         except ResponseError as error:
             raise _unavailable(error) from error
+
+    def _send(self, deadline: float, commands: Sequence[Command]) -> Any:
+        """Send commands in one round trip, and return the reply of the last one.
+
+        All but the last write to the index. What is no index in its place is worth nothing: it is replaced, so that
+        who can write to Redis does not keep anybody from signing in.
+        """
+        if not commands:
+            return None
+        *earlier, reply = self._link.pipeline(deadline, commands)
+        for command, done in zip(commands, earlier, strict=False):
+            if isinstance(done, ResponseError):
+                if not str(done).startswith("WRONGTYPE"):
+                    raise done
+                self._link.pipeline(deadline, [("DEL", command[1]), command])
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
 
     def _read(self, storage_key: bytes, ttl: int | None, deadline: float) -> Any:
         if ttl is None:
@@ -235,21 +339,31 @@ class Store:
             raise reply
         return reply
 
-    def _save_by_script(self, storage_key: bytes, expected: bytes, record: bytes, ttl: int, deadline: float) -> Any:
-        arguments = (1, storage_key, expected, record, ttl, self._largest)
+    def _run(
+        self,
+        script: _Script,
+        storage_key: bytes,
+        arguments: tuple[bytes | str | int, ...],
+        deadline: float,
+        before: Sequence[Command] = (),
+    ) -> Any:
+        """Run a script on one key, sending its text only where the server does not know it."""
+        rest = (1, storage_key, *arguments)
         try:
-            return self._link.call(deadline, "EVALSHA", _SAVE_SCRIPT_SHA, *arguments)
+            if before:
+                return self._send(deadline, [*before, ("EVALSHA", script.sha, *rest)])
+            return self._link.call(deadline, "EVALSHA", script.sha, *rest)
         except NoScriptError:
-            return self._link.call(deadline, "EVAL", _SAVE_SCRIPT, *arguments)
+            return self._link.call(deadline, "EVAL", script.text, *rest)
 
     def _save_by_transaction(
-        self, storage_key: bytes, expected: bytes, record: bytes, ttl: int, deadline: float
+        self, storage_key: bytes, expected: bytes, record: bytes, ttl: int | None, deadline: float
     ) -> Any:
         with self._link.held(deadline) as held:
             held.call("WATCH", storage_key)
             if held.call("GETRANGE", storage_key, NONCE_START, NONCE_END) == expected:
                 held.call("MULTI")
-                held.call("SET", storage_key, record, "EX", ttl)
+                held.call("SET", storage_key, record, *(("KEEPTTL",) if ttl is None else ("EX", ttl)))
                 if held.call("EXEC") is not None:
                     return 1
             else:

@@ -45,7 +45,7 @@ class TestRecord:
             + bytes(56)
             + NOW.to_bytes(8, "big")
             + NOW.to_bytes(8, "big")
-            + bytes(8)
+            + NOW.to_bytes(8, "big")
             + (NOW + 5000).to_bytes(8, "big")
             + b"u" * 32
             + b"body"

@@ -1,0 +1,172 @@
+"""End sessions from outside: by handle, by user, all of them. An ended record stands in each one's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from time import monotonic
+
+from .exceptions import NewerRecordError, RecordError, StoreUnavailableError
+from .renewal import MOST_HOPS, successor_of
+from .report import Reporter
+from .storage.index import Member, UserIndex
+from .storage.record import (
+    ANONYMOUS,
+    ENDED_SECONDS,
+    EndReason,
+    Kind,
+    Record,
+    ended_record,
+    new_nonce,
+    new_record,
+    now_ms,
+)
+from .storage.sealing import RecordSealer
+from .storage.store import Store
+
+#: Seconds that one step may take. Each call of a revocation is many steps.
+STEP_SECONDS = 10.0
+
+#: Passes over a user's sessions before a revocation gives up: each finds only what was created during the last one.
+MOST_PASSES = 50
+
+
+class Revoker:
+    """End sessions of one application.
+
+    :param store: where the records are.
+    :param sealer: from records to what stands in Redis, and back.
+    :param users: the index of users.
+    :param report: told what ended.
+    """
+
+    def __init__(self, store: Store, sealer: RecordSealer, users: UserIndex, report: Reporter) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._users = users
+        self._report = report
+
+    def end(self, handle: str, reason: EndReason, *, deadline: float | None = None, is_quiet: bool = False) -> bool:
+        """End a session whatever stands there, and what it was renewed to. Also where nothing stands yet.
+
+        :param deadline: on the clock of :func:`time.monotonic`.
+        :param is_quiet: whether the caller reports it.
+        :return: whether a session, or something that cannot be read, stood there.
+        :raises StoreUnavailableError: if the store failed: the session may not be over.
+        """
+        was_there = False
+        for _hop in range(MOST_HOPS):
+            storage_key = self._store.storage_key(handle)
+            ended = ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce())
+            before = self._store.end(
+                storage_key,
+                self._sealer.seal(storage_key, ended),
+                ttl=ENDED_SECONDS,
+                deadline=deadline or monotonic() + STEP_SECONDS,
+            )
+            record = self._read(storage_key, before)
+            if record is None or record.kind == Kind.ENDED:
+                return was_there or (before is not None and record is None)
+            was_there = was_there or not record.is_past(now_ms())
+            if record.kind == Kind.LIVE:
+                if not is_quiet:
+                    self._report.ended(handle, reason)
+                return was_there
+            try:
+                handle = successor_of(record)
+            except RecordError:
+                return True
+        return was_there
+
+    def end_user(self, user_digest: bytes, *, keep: str | None = None) -> int:
+        """End all sessions of a user, again and again until a pass finds nothing to end.
+
+        :param keep: the handle of a session that goes on, and what it was renewed to.
+        :return: how many ended.
+        :raises StoreUnavailableError: if the store failed, or sessions were made faster than they could be ended.
+        """
+        count = 0
+        for _pass in range(MOST_PASSES):
+            kept = self._with_successors(keep)
+            found = [member for member in self._unended(user_digest) if member.handle not in kept]
+            # One may have been renewed since it was kept: its successor is the session to keep.
+            kept = self._with_successors(keep)
+            ended = [self.end(member.handle, EndReason.REVOKED) for member in found if member.handle not in kept]
+            if not ended:
+                return count
+            count += sum(ended)
+        raise StoreUnavailableError("the user's sessions were made faster than they could be ended")
+
+    def scan(self) -> Iterator[tuple[str, Record | None]]:
+        """Yield the handle and the record of each stored session; ``None`` where it cannot be read.
+
+        :raises StoreUnavailableError: if the store failed.
+        """
+        cursor = "0"
+        while True:
+            deadline = monotonic() + STEP_SECONDS
+            cursor, handles = self._store.scan(cursor, count=200, deadline=deadline)
+            records = self._store.load_many(handles, deadline=deadline)
+            for handle, stored in zip(handles, records, strict=True):
+                if stored is not None:
+                    yield handle, self._read(self._store.storage_key(handle), stored)
+            if cursor == "0":
+                return
+
+    def end_scanned(self, user_digest: bytes | None = None, *, keep: str | None = None) -> tuple[int, int]:
+        """Go through all stored sessions and end those of a user, or all. For the loss of an index.
+
+        :param user_digest: whose, or ``None`` for everybody's.
+        :param keep: the handle of a session that goes on.
+        :return: how many ended, and how many records could not be read and were left.
+        :raises StoreUnavailableError: if the store failed.
+        """
+        count = unread = 0
+        kept = self._with_successors(keep)
+        for handle, record in self.scan():
+            if record is None:
+                unread += 1
+            elif record.kind != Kind.ENDED and handle not in kept and user_digest in (None, record.user_digest):
+                count += self.end(handle, EndReason.REVOKED)
+        return count, unread
+
+    def _unended(self, user_digest: bytes) -> Iterable[Member]:
+        """Return the members that a revocation has to end: all but those that are over for sure."""
+        found: list[Member] = []
+        gone: list[str] = []
+        deadline = monotonic() + STEP_SECONDS
+        for page in self._users.pages(user_digest, deadline=deadline):
+            records = self._store.load_many([member.handle for member in page], deadline=deadline)
+            for member, stored in zip(page, records, strict=True):
+                record = self._read(self._store.storage_key(member.handle), stored)
+                if stored is None and is_settled(member):
+                    gone.append(member.handle)
+                elif record is None or record.kind != Kind.ENDED:
+                    found.append(member)
+        self._users.remove(user_digest, gone, deadline=deadline)
+        return found
+
+    def _with_successors(self, handle: str | None) -> set[str]:
+        kept: set[str] = set()
+        while handle is not None and handle not in kept and len(kept) < MOST_HOPS:
+            kept.add(handle)
+            storage_key = self._store.storage_key(handle)
+            (stored,) = self._store.load_many([handle], deadline=monotonic() + STEP_SECONDS)
+            record = self._read(storage_key, stored)
+            handle = successor_of(record) if record is not None and record.kind == Kind.RENEWED else None
+        return kept
+
+    def _read(self, storage_key: bytes, stored: bytes | RecordError | None) -> Record | None:
+        if not isinstance(stored, bytes):
+            return None
+        try:
+            return self._sealer.unseal(storage_key, stored)[0]
+        except (RecordError, NewerRecordError):
+            return None
+
+
+def is_settled(member: Member) -> bool:
+    """Tell whether no create of this session can be under way any more."""
+    return member.born < now_ms() - ENDED_SECONDS * 1000
+
+
+_NOTHING = new_record(now=0, nonce=b"", deadline=0, user_digest=ANONYMOUS, body=b"")
