@@ -11,7 +11,7 @@ from typing import Any
 from .exceptions import NewerRecordError, RecordError
 from .pickling import Limits
 from .pickling.inspector import Node, inspect_payload, refusals, type_names
-from .storage.record import Kind, now_ms
+from .storage.record import ANONYMOUS, Kind, now_ms
 from .storage.sealing import RecordSealer
 from .storage.store import Store
 
@@ -39,6 +39,10 @@ class AuditReport:
     unreadable: Counter[str] = field(default_factory=Counter)
     #: Live sessions that are still under an old secret key, or plain where they should be encrypted.
     outdated: int = 0
+    #: Live sessions that belong to somebody.
+    signed_in: int = 0
+    #: The digests of those whose they are.
+    users: set[bytes] = field(default_factory=set)
     #: Bytes of all live payloads.
     size: int = 0
     #: Type -> values of it.
@@ -56,7 +60,8 @@ class AuditReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as what :func:`json.dumps` takes."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"allow": [allow_line(n) for n in self.missing]}
+        found = {name: getattr(self, name) for name in self.__slots__} | {"users": len(self.users)}
+        return found | {"allow": [allow_line(n) for n in self.missing]}
 
 
 def allow_line(name: str) -> str:
@@ -130,6 +135,9 @@ class Audit:
             return
         self.report.sessions += 1
         self.report.outdated += not is_current
+        if record.user_digest != ANONYMOUS:
+            self.report.signed_in += 1
+            self.report.users.add(record.user_digest)
         self._look_into(handle, record.body)
 
     def _look_into(self, handle: str, payload: bytes) -> None:

@@ -186,8 +186,10 @@ class Save:
             body=self._serializer.dump_container(values),
         )
         if inherit is not None:
-            authenticated = now if self._session.is_reauthenticated else inherit.authenticated
-            record = record._replace(born=inherit.born, authenticated=authenticated, deadline=inherit.deadline)
+            record = record._replace(born=inherit.born)
+            # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
+            if not self._session.is_reauthenticated:
+                record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
         if inherit is None:

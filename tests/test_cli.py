@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from flask_picklesession import PickleSession, StoreUnavailableError
 from flask_picklesession.audit import Audit, allow_line
 from flask_picklesession.cli import session_cli
+from flask_picklesession.interface import state_of
 from flask_picklesession.storage.store import Store
 
 from .conftest import MakeApp
@@ -298,3 +299,173 @@ class TestErrors:
 
         assert result.exit_code == 1
         assert "The store is unavailable" in result.output
+
+
+class TestUsers:
+    @pytest.fixture(name="users")
+    def _users(self, make_app: MakeApp) -> Flask:
+        app = make_app(PICKLESESSION_REMEMBER_CLIENT=True)
+        PickleSession(app)
+        for user in (7, 7, 8):
+            Browser(app).visit(lambda user=user: session.update(user_id=user), headers={"User-Agent": "Lynx\x1b[2J"})
+        Browser(app).visit(lambda: session.update(n=1))
+        return app
+
+    def test_list(self, users: Flask) -> None:
+        """A line for each session, what browsers say of themselves without control characters."""
+        lines = run(users, "list", "--user", "7").output.splitlines()
+
+        assert len(lines) == 2
+        assert all("127.0.0.1 Lynx" in line and "\x1b" not in line for line in lines)
+        assert len(json.loads(run(users, "list", "--user", "7", "--json").output)) == 2
+        assert run(users, "list", "--user", "9").output == ""
+
+    def test_list_without_what_is_not_known(self, app: Flask, raw: Any, prefix: str) -> None:
+        """No TTL, no client."""
+        PickleSession(app)
+        browser = Browser(app)
+        browser.visit(lambda: session.update(user_id=7))
+        raw.persist(prefix + browser.ask(lambda: session.handle))  # type: ignore[attr-defined]  # our own
+        raw.persist(raw.keys(prefix + "?" * 43)[0])
+
+        assert "bytes" in run(app, "list", "--user", "7").output
+
+    def test_revoke(self, users: Flask) -> None:
+        """By handle, by user, all."""
+        handles = [info["handle"] for info in json.loads(run(users, "list", "--user", "7", "--json").output)]
+        assert run(users, "revoke", handles[0]).output == "1 ended\n"
+        assert run(users, "revoke", *handles).output == "1 ended\n"
+        assert run(users, "revoke", "--user", "8").output == "1 ended\n"
+        assert run(users, "revoke", "--all").output == "1 ended\n"
+        assert run(users, "revoke", "--user", "8", "--scan").output == "0 ended\n"
+
+    def test_revoke_all_leaves_what_it_cannot_read(self, users: Flask, raw: Any, prefix: str) -> None:
+        """And says so."""
+        raw.set(prefix + "f" * 43, b"forged")
+
+        assert "1 could not be read" in run(users, "revoke", "--all").output
+
+    @pytest.mark.parametrize("arguments", [(), ("--user", "7", "--all"), ("x" * 43, "--all")])
+    def test_revoke_wants_one_thing(self, users: Flask, arguments: tuple[str, ...]) -> None:
+        """Nothing ends by accident."""
+        result = run(users, "revoke", *arguments)
+
+        assert result.exit_code == 2
+        assert "Give handles, or --user, or --all" in result.output
+
+    def test_stats(self, users: Flask) -> None:
+        """Sessions, users, bytes."""
+        found = json.loads(run(users, "stats", "--json").stdout)
+
+        assert (found["sessions"], found["signed in"], found["users"]) == (4, 3, 2)
+        assert "4  sessions" in run(users, "stats").output
+
+    def test_store_that_is_away(self, make_app: MakeApp) -> None:
+        """What was to be revoked may not be over."""
+        app = make_app(PICKLESESSION_URL="redis://127.0.0.1:1/0")
+        PickleSession(app)
+
+        assert "may not be over" in run(app, "revoke", "--user", "7").output
+        assert "unavailable" in run(app, "stats").output
+
+    def test_renewed_sessions_are_counted(self, make_app: MakeApp, move_clock: Callable[[float], None]) -> None:
+        """Old ids, which lead to the new ones, and are shown as what they are."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=10)
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        old = browser.ask(lambda: session.handle)  # type: ignore[attr-defined]  # our own
+        move_clock(10)
+        browser.visit(lambda: session.get("n"))
+
+        assert json.loads(run(app, "stats", "--json").stdout)["renewed"] == 1
+        assert "kind: renewed" in run(app, "show", old).output
+
+
+class TestPolicy:
+    def test_what_is_in_force(self, make_app: MakeApp) -> None:
+        """Settings, and rows that they do not meet with what would help."""
+        output = run(make_app(), "policy").output
+
+        assert "absolute timeout      none" in output
+        assert "NOT MET  ASVS 7.3.2  absolute lifetime  (PICKLESESSION_ABSOLUTE_TIMEOUT)" in output
+        assert "met      ASVS 7.4.1" in output
+        assert "yours    ASVS 7.4.2" in output
+
+    def test_strict_application_meets_all(self, make_app: MakeApp) -> None:
+        """All rows that a store can meet."""
+        app = make_app(
+            SECRET_KEY=secrets.token_hex(),
+            PICKLESESSION_PROFILE="aal3",
+            PICKLESESSION_MAX_SESSIONS_PER_USER=3,
+            PICKLESESSION_RENEW_EVERY=600,
+            SESSION_COOKIE_NAME="__Host-session",
+            SESSION_COOKIE_SECURE=True,
+            SESSION_COOKIE_SAMESITE="Lax",
+        )
+        found = json.loads(run(app, "policy", "--json").output)
+
+        assert [row["name"] for row in found["rows"] if row["verdict"] == "NOT MET"] == []
+        assert found["in force"]["new id by itself"] == "every 600 s"
+
+
+class TestDoctor:
+    def test_healthy(self, make_app: MakeApp, raw: Any, prefix: str) -> None:
+        """All is well, and nothing but an ended record is left."""
+        app = make_app(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_SECURE=True)
+        result = run(app, "doctor")
+
+        assert result.exit_code == 0, result.output
+        assert "created, loaded, saved and ended" in result.output
+        assert [raw.ttl(key) <= 10 for key in raw.keys(prefix + "*")] == [True]
+
+    def test_what_to_change(self, make_app: MakeApp) -> None:
+        """Exit status 1, and lines that say what."""
+        result = run(make_app(SECRET_KEY="dev"), "doctor")
+
+        assert result.exit_code == 1
+        assert "LOOK  SECRET_KEY is one that examples use" in result.output
+        assert "LOOK  SESSION_COOKIE_SECURE is off" in result.output
+
+    def test_no_secret_key(self, make_app: MakeApp) -> None:
+        """Nothing else is looked at."""
+        assert "no sessions" in run(make_app(SECRET_KEY=None), "doctor").output
+
+    def test_ready_client(self, make_app: MakeApp, raw: Any) -> None:
+        """redis-py's clients answer INFO with a dict."""
+        app = make_app(PICKLESESSION_URL=None, PICKLESESSION_CLIENT=raw)
+
+        assert "The server answers (" in run(app, "doctor").output
+
+    @pytest.mark.parametrize(
+        ("answers", "expected"),
+        [
+            (b"maxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\n", "LOOK  maxmemory-policy is allkeys-lru"),
+            (b"maxmemory:100\r\nmaxmemory_policy:noeviction\r\n", "ok    maxmemory-policy is noeviction"),
+            (b"aof_enabled:0\r\nrdb_last_save_time:1\r\n", "No append-only file"),
+            (ResponseError("NOPERM"), "maxmemory-policy is not told"),
+        ],
+        ids=["evicts", "keeps", "not persistent", "not told"],
+    )
+    def test_server(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, answers: Any, expected: str) -> None:
+        """What the server tells of itself; managed ones often tell nothing."""
+        app = make_app(SECRET_KEY=secrets.token_hex())
+        link = state_of(app).settings.link
+        call = link.call
+
+        def answer(deadline: float, *command: Any) -> Any:
+            if command[0] != "INFO":
+                return call(deadline, *command)
+            if isinstance(answers, Exception):
+                raise answers
+            return answers
+
+        monkeypatch.setattr(link, "call", answer)
+
+        assert expected in run(app, "doctor").output
+
+    def test_without_scripts(self, make_app: MakeApp) -> None:
+        """Slower, and told."""
+        app = make_app()
+        state_of(app).store._has_scripts = False
+
+        assert "Scripts are not allowed" in run(app, "doctor").output

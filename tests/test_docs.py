@@ -37,6 +37,8 @@ def test_quick_start_serves_requests(namespace: dict[str, Any], redis_url: str, 
         exec(compile(example, str(readme), "exec"), namespace)  # noqa: S102 - our own pages
     app = namespace["app"]
     app.config.update(PICKLESESSION_URL=redis_url, PICKLESESSION_KEY_PREFIX=prefix)
+    # The extension has read the configuration of the example.
+    del app.extensions["picklesession"]
     client = app.test_client()
 
     client.post("/buy")

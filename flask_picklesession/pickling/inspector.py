@@ -425,7 +425,7 @@ def _described(node: Node, numbers: dict[int, int], shown: set[int], *, values: 
     number = numbers.get(id(node))
     if number is not None and id(node) in shown:
         return f"see #{number}"
-    text = _printable(node.type_name or node.kind)
+    text = printable(node.type_name or node.kind)
     if node.kind in _CONTAINERS:
         text += f", {len(node.children)} item{'s' * (len(node.children) != 1)}"
     elif values and node.kind not in _NO_TYPE:
@@ -440,9 +440,9 @@ def _described(node: Node, numbers: dict[int, int], shown: set[int], *, values: 
 
 def _label(label: str | Node | None, position: int, *, values: bool) -> str:
     if isinstance(label, str):
-        return _printable(label)
+        return printable(label)
     if isinstance(label, Node) and values and not label.children:
-        return _printable(label.value) if isinstance(label.value, str) else _text(label.value)
+        return printable(label.value) if isinstance(label.value, str) else _text(label.value)
     return f"[{position}]" if label is None else f"key {position}"
 
 
@@ -450,10 +450,10 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > MAX_TEXT * 3:
         return f"an int of {value.bit_length()} bits"
     text = repr(value[:MAX_TEXT] if isinstance(value, str | bytes | bytearray) else value)
-    return _printable(text) + ("..." if isinstance(value, str | bytes | bytearray) and len(value) > MAX_TEXT else "")
+    return printable(text) + ("..." if isinstance(value, str | bytes | bytearray) and len(value) > MAX_TEXT else "")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that cannot do anything to a terminal."""
     shown = text[: 2 * MAX_TEXT]
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in shown)

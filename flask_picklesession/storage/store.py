@@ -107,6 +107,11 @@ class Store:
         self._has_getex = link.bounds_replies
         self._has_scripts = True
 
+    @property
+    def has_scripts(self) -> bool:
+        """Whether the server runs scripts, as far as is known."""
+        return self._has_scripts
+
     def storage_key(self, handle: str) -> bytes:
         """Return the Redis key of a session."""
         return self._prefix + handle.encode("ascii")
