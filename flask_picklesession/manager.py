@@ -25,7 +25,7 @@ from .session import Loaded, Session
 from .signers import Signers
 from .storage.deadline import Budget
 from .storage.index import UserIndex
-from .storage.record import END_REASONS, EndReason, Kind, Record, ended_at, now_ms
+from .storage.record import END_REASONS, ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
 from .storage.store import Store
 from .user_sessions import UserSessions
 
@@ -145,7 +145,9 @@ class SessionManager:
             return nothing._replace(was_replaced=found.record is not None and self._was_just_replaced(found.record))
         if found.first_confirmed and now_ms() > found.first_confirmed + self._grace * 1000:
             self._reused(found, signers)
-            return nothing
+            # Perhaps only a request that waited long in a queue: a new cookie would replace the good one.
+            is_slow = now_ms() < found.first_confirmed + (self._grace + ENDED_SECONDS) * 1000
+            return nothing._replace(was_replaced=is_slow)
         values = self._values(found.record)
         if values is None:
             return nothing

@@ -215,6 +215,16 @@ class TestOldId:
         assert len(reused) == 1
         assert content(due) == {"n": 1, "user_id": 7}
 
+    def test_late_request_does_not_replace_the_good_cookie(
+        self, old: Browser, due: Browser, move_clock: MoveClock
+    ) -> None:
+        """It waited in a queue for longer than the grace period: its write is dropped, a sign-in is not."""
+        move_clock(11)
+        assert set_cookies(old.visit(put(late=1))) == []
+        assert set_cookies(old.visit(put(user_id=9))) != []
+        old.cookie = ""
+        assert content(due) == {"n": 1, "user_id": 7}
+
     def test_request_that_loaded_in_time_writes_whenever_it_ends(self, due: Browser, move_clock: MoveClock) -> None:
         """Loaded before the renewal, saved long after it: the write is in the successor."""
         slow = due.copy()
