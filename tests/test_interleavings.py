@@ -48,7 +48,7 @@ EVERY = 1000.0
 ours: Any = session
 
 #: Most commands go well.
-TURNS = [Turn.GO] * 10 + [Turn.DIE_BEFORE, Turn.DIE_AFTER, Turn.BREAK] + [Turn.LOSE_REPLY] * 3
+TURNS = [Turn.GO] * 10 + [Turn.DIE_BEFORE, Turn.DIE_AFTER, Turn.BREAK]
 
 #: What ends a session or takes keys away. An example has them, or it has not: then nothing at all may be lost.
 ENDERS = ("clear", "tutorial sign-in", "destroy", "revoke user", "revoke", "expire")
@@ -215,6 +215,16 @@ class Interleavings(RuleBasedStateMachine):
         assert one.stepped is not None
         one.has_fault = one.has_fault or turn is not Turn.GO
         one.stepped.step(turn)
+        self.collect()
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """The reply to the next command of one of them gets lost: it does not know whether it was carried out."""
+        one = data.draw(st.sampled_from(self.running))
+        assert one.stepped is not None
+        one.has_fault = True
+        one.stepped.step(Turn.LOSE_REPLY)
         self.collect()
 
     @precondition(lambda self: self.running)
