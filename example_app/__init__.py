@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, render_template, request
 
-from flask_picklesession import PickleSession
-
-from . import account, browser, shop, users
+from . import account, browser, devices, shop, users
 from .models import allow
 
 # No scripts at all. The framework's form controls are drawn with data: images.
@@ -36,9 +34,12 @@ def create_app() -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         PICKLESESSION_URL=os.environ.get("PICKLESESSION_URL") or f"embedded://{instance / 'valkey'}",
         PICKLESESSION_ALLOW=allow,
+        # Each id is good for an hour; the browser gets the next one by itself.
+        PICKLESESSION_RENEW_EVERY=3600,
+        PICKLESESSION_REMEMBER_CLIENT=True,
     )
     app.config.from_prefixed_env()
-    PickleSession(app)
+    devices.init_app(app)
     users.init_app(app)
     browser.init_app(app)
     app.register_blueprint(shop.bp)

@@ -237,3 +237,48 @@ def test_on_a_phone_and_by_keyboard(browser: Browser, shop: Shop) -> None:
     page.wait_for_url("**/cart")
     assert page.locator("article.line").count() == 2
     page.context.close()
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("lovelace")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/session/")
+
+
+def test_your_devices(browser: Browser, shop: Shop) -> None:
+    """The same user in two browsers and a phone: listed, signed out one by one and everywhere else."""
+    page, laptop = open_browser(browser, shop), open_browser(browser, shop)
+    phone = open_browser(
+        browser,
+        shop,
+        viewport={"width": 390, "height": 844},
+        user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 Version/18.0 Safari/604.1",
+    )
+    page.goto("/devices/")
+    assert "/sign-in" in page.url
+    buy(laptop, 101)
+    for one in (laptop, phone, page):
+        sign_in(one)
+
+    page.get_by_role("link", name="Devices").click()
+    assert page.locator(".device").count() == 3
+    assert page.locator(".device mark").count() == 1
+    assert "Safari on iPhone" in page.locator(".device").nth(1).inner_text()
+    picture(page, "devices")
+    phone.goto("/devices/")
+    picture(phone, "devices-phone")
+
+    page.locator(".device").nth(1).get_by_role("button", name="Sign out there").click()
+    page.get_by_text("That device is signed out.").wait_for()
+    phone.goto("/devices/")
+    assert "/sign-in" in phone.url
+
+    page.get_by_role("button", name="Sign out everywhere else").click()
+    page.get_by_text("1 other device was signed out.").wait_for()
+    assert page.locator(".device").count() == 1
+    laptop.goto("/devices/")
+    assert "/sign-in" in laptop.url
+    page.reload()
+    assert page.locator(".device").count() == 1

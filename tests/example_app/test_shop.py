@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from example_app import catalogue, create_app
+from example_app.devices import device
 from example_app.models import Cart, Parcel, allow
 from flask_picklesession import PickleSerializer
 
@@ -195,3 +196,38 @@ def test_models_need_no_application() -> None:
     cart.add(1, "x", Decimal(1), set(), Parcel("p", Decimal(0), datetime.now(UTC)))
 
     assert PickleSerializer(allow).loads(PickleSerializer(allow).dumps({"cart": cart}))["cart"].lines[0].name == "x"
+
+
+class TestDevices:
+    @staticmethod
+    def sign_in(client: FlaskClient, name: str, password: str) -> None:
+        assert client.post("/sign-in", data={"name": name, "password": password}).status_code == 302
+
+    def test_only_for_users(self, client: FlaskClient) -> None:
+        """Who is not signed in is asked to."""
+        assert "/sign-in" in client.get("/devices/").headers["Location"]
+
+    def test_handle_of_somebody_else_ends_nothing(self, app: Flask) -> None:
+        """A form with another user's handle."""
+        ada, grace = app.test_client(), app.test_client()
+        self.sign_in(ada, "ada", "lovelace")
+        self.sign_in(grace, "grace", "hopper")
+        found = re.search(r'class="handle">([^<]+)<', grace.get("/session/").text)
+        assert found is not None
+
+        page = ada.post("/devices/sign-out", data={"handle": found[1]}, follow_redirects=True)
+
+        assert "signed out already" in page.text
+        assert grace.get("/devices/").status_code == 200
+
+    @pytest.mark.parametrize(
+        ("agent", "name"),
+        [
+            ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0 Safari/537.36", "Chromium on Linux"),
+            ("curl/8.0", "curl"),
+            ("<script>", "A browser"),
+        ],
+    )
+    def test_names_of_browsers(self, agent: str, name: str) -> None:
+        """What people call them; nothing of what the browser sent."""
+        assert device(agent) == name
