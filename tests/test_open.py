@@ -287,6 +287,25 @@ class TestAtomic:
         assert browser.visit(view).status_code in (409, 503)
         assert len(others) > 1
 
+    def test_no_time_is_left_for_another_attempt(self, browser: Browser) -> None:
+        """The conflict is told."""
+        calls: list[int] = []
+
+        def change(stored: Any) -> None:
+            calls.append(1)
+            browser.copy().visit(put(n=100))
+            stored.budget._left = 0.1
+            stored["n"] = 0
+
+        def view() -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(type(ours.budget), "is_left", False)
+                with pytest.raises(SessionConflictError):
+                    ours.atomic(change)
+
+        browser.ask(view)
+        assert len(calls) == 1
+
     def test_renewed_meanwhile(self, make_app: MakeApp, move_clock: MoveClock) -> None:
         """Another request renews the session between the load and the change."""
         browser = Browser(make_app(PICKLESESSION_RENEW_EVERY=EVERY))

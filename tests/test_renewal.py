@@ -11,6 +11,8 @@ from redis import Redis
 
 from flask_picklesession import (
     Drop,
+    PickleSession,
+    SessionNotFoundError,
     session_dropped,
     session_renewed,
     session_reused,
@@ -21,6 +23,7 @@ from flask_picklesession.renewal import SuccessorIds, renewed_record, successor_
 from flask_picklesession.storage.record import ANONYMOUS, SIGNATURE_SIZE, Kind, Record, new_record
 
 from .conftest import MakeApp
+from .samples import Basket
 from .support import Browser, recorded, set_cookies
 
 MoveClock = Callable[[float], None]
@@ -361,6 +364,82 @@ class TestRaces:
 
         assert content(due) == {"n": 1, "user_id": 7, "a": 1, "b": 2}
         assert content(other) == content(due)
+
+    def test_write_from_outside_between_create_and_turn(self, app: Flask, due: Browser) -> None:
+        """The old record moved on, but was not renewed: a second successor takes the write along."""
+        sessions, handle = PickleSession(app), handle_in(due)
+        store = app.extensions["picklesession"].store
+        create = store.create
+
+        def interleave(*arguments: Any, **options: Any) -> Any:
+            saved = create(*arguments, **options)
+            store.create = create
+            with sessions.open(handle) as opened:
+                opened["b"] = 2
+            return saved
+
+        store.create = interleave
+        due.visit(put(a=1))
+
+        assert content(due) == {"n": 1, "user_id": 7, "a": 1, "b": 2}
+        assert len(sessions.sessions_of(7)) == 1
+
+    def test_record_of_somebody_else_between_create_and_turn(
+        self, app: Flask, due: Browser, raw: Redis, prefix: str
+    ) -> None:
+        """Planted by whoever holds the key: the write belonged to another user, and is dropped."""
+        state = app.extensions["picklesession"]
+        create, key = state.store.create, (prefix + handle_in(due)).encode()
+        sealer = state.signers(app).record
+
+        def interleave(*arguments: Any, **options: Any) -> Any:
+            saved = create(*arguments, **options)
+            stored = raw.get(key)
+            assert isinstance(stored, bytes)
+            record = sealer.unseal(key, stored)[0].with_nonce(b"planted!")._replace(user_digest=b"x" * 32)
+            raw.set(key, sealer.seal(key, record))
+            return saved
+
+        state.store.create = interleave
+        with recorded(session_dropped, app) as dropped:
+            due.visit(put(a=1))
+        state.store.create = create
+
+        assert [sent["reason"] for sent in dropped] == [Drop.IDENTITY]
+
+    def test_value_that_cannot_be_restored_here(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """A newer worker wrote to the same key: theirs stands in the successor, mine is reported."""
+        newer, older = make_app(PICKLESESSION_ALLOW=[Basket]), make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = Browser(older)
+        browser.visit(put(n=1))
+        move_clock(EVERY)
+        other = Browser(newer)
+        other.cookie = browser.cookie or ""
+        with recorded(session_dropped, older) as dropped:
+            browser.visit(lambda: (put(item=1)(), other.visit(put(item=Basket([]))), None)[2])
+
+        assert [(sent["reason"], sent["keys"]) for sent in dropped] == [(Drop.QUARANTINED, ("item",))]
+
+    def test_payload_that_is_none_in_a_successor(self, app: Flask, due: Browser, raw: Redis, prefix: str) -> None:
+        """Signed by whoever holds the key."""
+        old = due.copy()
+        content(due)
+        key = (prefix + handle_in(due)).encode()
+        sealer = app.extensions["picklesession"].signers(app).record
+        stored = raw.get(key)
+        assert isinstance(stored, bytes)
+        raw.set(key, sealer.seal(key, sealer.unseal(key, stored)[0]._replace(body=b"none")))
+
+        assert content(old) == {}
+
+    def test_renewed_record_past_its_time(self, due: Browser, move_clock: MoveClock) -> None:
+        """Neither its cookie nor its handle leads anywhere."""
+        sessions, old = PickleSession(due.app), handle_in(due)
+        content(due)
+        move_clock(32 * 86_400)
+
+        with pytest.raises(SessionNotFoundError), sessions.open(old):
+            pass
 
     @pytest.mark.parametrize("stage", ["create", "save"])
     def test_sign_out_during_a_renewal(self, app: Flask, due: Browser, stage: str) -> None:

@@ -407,6 +407,64 @@ class TestRevokeUser:
         assert content(browser) == {"n": 1, "b": 2}
         assert sessions.sessions_of(7) == []
 
+    def test_sign_in_that_is_revoked_before_it_is_stored(self, app: Flask, sessions: PickleSession) -> None:
+        """Over an anonymous session, which stays."""
+        browser = Browser(app)
+        browser.visit(put(n=1))
+        store = app.extensions["picklesession"].store
+        create = store.create
+
+        def revoked(storage_key: bytes, *arguments: Any, **options: Any) -> Any:
+            store.create = create
+            store.send(options["before"], deadline=options["deadline"])
+            sessions.revoke_user(7)
+            return create(storage_key, *arguments, **options)
+
+        store.create = revoked
+        browser.visit(put(user_id=7))
+
+        assert content(browser) == {"n": 1}
+
+    def test_sign_in_that_is_revoked_when_its_base_is_gone(self, app: Flask, sessions: PickleSession) -> None:
+        """Signed out in one window, signed in in the other, and revoked at once."""
+        browser = Browser(app)
+        browser.visit(put(n=1))
+        store = app.extensions["picklesession"].store
+        create = store.create
+
+        def revoked(storage_key: bytes, *arguments: Any, **options: Any) -> Any:
+            store.create = create
+            saved = create(storage_key, *arguments, **options)
+            browser.copy().visit(lambda: session.clear())
+            sessions.revoke_user(7)
+            return saved
+
+        store.create = revoked
+        with recorded(session_dropped, app) as dropped:
+            browser.visit(put(user_id=7))
+
+        assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
+        assert sessions.sessions_of(7) == []
+
+    def test_members_that_are_gone_are_pruned(
+        self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str, index_key: bytes, move_clock: MoveClock
+    ) -> None:
+        """Nothing is left to end."""
+        browser = signed_in(app)
+        raw.delete(prefix + handle_in(browser))
+        move_clock(301)
+
+        assert sessions.revoke_user(7) == 0
+        assert raw.zcard(index_key) == 0
+
+    def test_session_that_goes_during_a_scan(self, app: Flask, sessions: PickleSession) -> None:
+        """Seen by the scan, gone before it is read."""
+        store = app.extensions["picklesession"].store
+        store.load_many = lambda handles, deadline: [None] * len(handles)
+        signed_in(app)
+
+        assert sessions.revoke_all() == (0, 0)
+
     def test_after_the_loss_of_the_index(
         self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str, index_key: bytes
     ) -> None:
@@ -499,6 +557,17 @@ class TestLimit:
 
         assert third.visit(put(user_id=7)).status_code == 200
         assert content(third) == {"user_id": 7}
+
+    def test_sign_in_that_never_ends_blocks_nobody_for_ever(self, make_app: MakeApp, raw: Redis) -> None:
+        """A newer one died between the index and its record: this one waits for it, and is refused at its deadline."""
+        app = make_app(
+            PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject", PICKLESESSION_TIMEOUT=0.2
+        )
+        PickleSession(app)
+        state = app.extensions["picklesession"]
+        raw.zadd(state.manager._users.key(state.user_digest("7")), {"n" * 43: 10**15})
+
+        assert Browser(app).visit(put(user_id=7)).status_code == 403
 
     def test_renewal_is_no_sign_in(self, make_app: MakeApp, move_clock: MoveClock) -> None:
         """A renewed session counts once, also while it is being renewed."""
@@ -622,6 +691,21 @@ class TestFailures:
         state = app.extensions["picklesession"]
         with pytest.raises(StoreUnavailableError):
             state.store.send([("ZADD", "k", 1, "x")], deadline=10**10)
+        link.pipeline = pipeline
+
+    def test_refused_create_behind_the_index(self, app: Flask, sessions: PickleSession) -> None:
+        """The record could not be stored: 503, whatever the index says."""
+        link = app.extensions["picklesession"].settings.link
+        pipeline = link.pipeline
+
+        def refuse(deadline: float, commands: Any) -> Any:
+            return [
+                ResponseError("OOM") if command[0] == "SET" else reply
+                for command, reply in zip(commands, pipeline(deadline, commands), strict=True)
+            ]
+
+        link.pipeline = refuse
+        assert Browser(app).visit(put(user_id=7)).status_code == 503
         link.pipeline = pipeline
 
     def test_without_an_application(self) -> None:
