@@ -98,7 +98,9 @@ class NoSession(SessionInterface):
 def make_app(kind: str, url: str, *, login: bool = False) -> Flask:
     """Return an application with one kind of session."""
     app = Flask(kind)
-    app.config.update(SECRET_KEY="benchmark", PICKLESESSION_URL=url, PICKLESESSION_ALLOW=[Line])
+    app.config.update(
+        SECRET_KEY="of the benchmark, and of nothing else", PICKLESESSION_URL=url, PICKLESESSION_ALLOW=[Line]
+    )
     if kind == "ours":
         app.session_interface = PickleSessionInterface()
     elif kind == "flask-session":

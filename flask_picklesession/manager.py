@@ -275,6 +275,7 @@ class SessionManager:
         try:
             _ = stored.new
         except SessionNotFoundError:
+            self._report.dropped(Drop.ENDED, ())
             raise SessionDroppedError(Drop.ENDED, ()) from None
         yield stored
         self.save(stored, signers, is_cookie_due=False, is_single=True)

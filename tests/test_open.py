@@ -16,10 +16,11 @@ from flask_picklesession import (
     SessionDroppedError,
     SessionNotFoundError,
     SessionUnavailableError,
+    session_dropped,
 )
 
 from .conftest import MakeApp
-from .support import Browser, set_cookies
+from .support import Browser, recorded, set_cookies
 from .test_renewal import EVERY, MoveClock, content, handle_in, put
 
 ours: Any = session
@@ -260,7 +261,9 @@ class TestAtomic:
             browser.copy().visit(lambda: session.clear())
             ours.atomic(lambda stored: stored.update(a=1))
 
-        assert browser.visit(view).status_code == 409
+        with recorded(session_dropped, browser.app) as dropped:
+            assert browser.visit(view).status_code == 409
+        assert [sent["reason"] for sent in dropped] == ["ended"]
 
     def test_emptied(self, app: Flask) -> None:
         """An atomic change may end the session."""

@@ -561,7 +561,7 @@ class TestLimit:
     def test_sign_in_that_never_ends_blocks_nobody_for_ever(self, make_app: MakeApp, raw: Redis) -> None:
         """A newer one died between the index and its record: this one waits for it, and is refused at its deadline."""
         app = make_app(
-            PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject", PICKLESESSION_TIMEOUT=0.2
+            PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject", PICKLESESSION_TIMEOUT=0.5
         )
         PickleSession(app)
         state = app.extensions["picklesession"]
