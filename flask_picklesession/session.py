@@ -267,6 +267,7 @@ class Session(SessionMixin):
         if not self._is_loaded:
             self._load()
         self._live.clear()
+        self._built.clear()
         self._quarantined.clear()
         self._cleared = True
         self._is_as_loaded = False
@@ -465,7 +466,8 @@ class Session(SessionMixin):
         for key, value in (self._built if self._is_as_loaded else self._live).items():
             if value is _UNBUILT:
                 continue
-            stored = self._stored.get(key, _MISSING)
+            # After clear() nothing of what was stored is left: what is assigned is new, also the same value.
+            stored = _MISSING if self._cleared else self._stored.get(key, _MISSING)
             if value is stored or (value is self._built.get(key, _MISSING) and self._serializer.is_immutable(value)):
                 continue
             if stored is _MISSING or value is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from .storage.index import Member, UserIndex
 from .storage.record import Kind, Record, now_ms
 from .storage.sealing import RecordSealer
 from .storage.store import Store
+
+#: Pages of the index that are looked at: who can write to Redis can name a million sessions that there are not.
+MOST_PAGES = 5
 
 #: Seconds between two looks at a sign-in that goes on at the same time.
 WAIT_SECONDS = 0.005
@@ -139,7 +143,7 @@ class UserSessions:
     def _live(self, user_digest: bytes, *, deadline: float) -> list[_Live]:
         found: list[_Live] = []
         gone: list[str] = []
-        for page in self._users.pages(user_digest, deadline=deadline):
+        for page in islice(self._users.pages(user_digest, deadline=deadline), MOST_PAGES):
             stored = self._store.load_many_with_ttl([member.handle for member in page], deadline=deadline)
             for member, (content, ttl) in zip(page, stored, strict=True):
                 if content is None:

@@ -149,6 +149,8 @@ class Run:
         if set(self.kinds) <= {"write", "sign in"} and "sign in" in self.kinds:
             # A neighbour, however slow, does not take the sign-in's cookie away.
             assert found == "ada"
+        if set(self.kinds) <= {"write", "tutorial"} and "tutorial" in self.kinds:
+            assert found == "ada"
         if set(self.kinds) <= {"write", "sign out"} and "sign out" in self.kinds:
             assert found is None
         if set(self.kinds) <= {"write", "prove"}:

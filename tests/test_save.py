@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from threading import Barrier, Thread
 from typing import Any
 
@@ -321,6 +322,26 @@ class TestIdentity:
 
         assert content(browser) == {"user_id": 7}
         assert browser.cookie != before
+
+    def test_tutorial_sign_in_of_the_same_user(self, browser: Browser) -> None:
+        """What is assigned after clear() is stored, also where it is what was there before."""
+        browser.visit(put(user_id=7))
+        browser.visit(lambda: (session.clear(), put(user_id=7, n=1, new=[1])())[1])
+
+        assert content(browser) == {"user_id": 7, "n": 1, "new": [1]}
+
+    def test_objects_that_are_taken_across_clear(self, browser: Browser) -> None:
+        """The very objects that were there before, immutable ones, too."""
+        browser.visit(put(price=Decimal(9)))
+
+        def view() -> None:
+            price, cart = session["price"], session["cart"]
+            session.clear()
+            session.update(price=price, cart=cart)
+
+        browser.visit(view)
+
+        assert content(browser) == {"price": Decimal(9), "cart": []}
 
     def test_what_was_saved_before_goes_along(self, browser: Browser) -> None:
         """A write that was saved before the sign-in is in the new session."""

@@ -222,6 +222,25 @@ class TestList:
 
         assert [info.handle for info in sessions.sessions_of(7)] == [handle_in(browser)]
 
+    def test_two_sign_ins_in_one_millisecond(
+        self, app: Flask, sessions: PickleSession, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two sessions, not one that is being renewed."""
+        monkeypatch.setattr("flask_picklesession.save.now_ms", lambda: 1_790_000_000_000)
+        signed_in(app)
+        signed_in(app)
+
+        assert len(sessions.sessions_of(7)) == 2
+
+    def test_flood_of_planted_members(self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
+        """A list looks at some thousands, whatever the index holds; a revocation looks at all."""
+        browser = signed_in(app)
+        raw.zadd(index_key, {f"{n:043}": 10**15 + n for n in range(6000)})
+
+        assert sessions.sessions_of(7) == []
+        assert sessions.revoke_user(7) == 1
+        assert content(browser) == {}
+
 
 class TestRevoke:
     def test_session_is_over(self, app: Flask, sessions: PickleSession) -> None:

@@ -17,6 +17,7 @@ from redis._parsers import _HiredisParser, _RESP2Parser
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ResponseError
 
+from flask_picklesession import PickleSession
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage import connection
 from flask_picklesession.storage.connection import HeldLink, Link, ReplyTooLargeError, connect, from_client
@@ -309,6 +310,13 @@ def shop_at(app: Flask) -> None:
     browser.visit(lambda: (session["cart"].append(2), other.visit(lambda: session.update(m=2)), None)[2])
     assert browser.ask(lambda: dict(session)) == {"n": 1, "cart": [1, 2], "m": 2}
     browser.visit(lambda: session.update(user_id=7))
+    assert browser.ask(lambda: session["cart"]) == [1, 2]
+    with app.app_context():
+        (info,) = PickleSession().sessions_of(7)
+        assert PickleSession().revoke_user(7, keep=info.handle) == 0
+    other.visit(lambda: session.update(user_id=7))
+    with app.app_context():
+        assert PickleSession().revoke_user(7, keep=info.handle) == 1
     assert browser.ask(lambda: session["cart"]) == [1, 2]
     browser.visit(lambda: session.clear())
     assert browser.cookie is None
