@@ -34,9 +34,14 @@ LAZY_STRINGS = frozenset(
 _TEXT_NAME = "builtins:str"
 
 
+# Where versions of Python have moved a default type to -> the module that its name is stored with. An upgrade of Python
+# is a rolling deploy, too.
+_MOVED = {"pathlib._local": "pathlib"}
+
+
 def type_name(cls: type) -> str:
-    """Return a type's name, as ``module:QualName``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    """Return a type's name, as ``module:QualName``; that of a default type is the same in all versions of Python."""
+    return f"{_MOVED.get(cls.__module__, cls.__module__)}:{cls.__qualname__}"
 
 
 class Allowed(NamedTuple):
