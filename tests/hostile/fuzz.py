@@ -108,7 +108,8 @@ def _check_types(root: object) -> None:
             left += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set | frozenset | deque):
             left += value
-        if not isinstance(value, enum.Enum):
+        # What instances of the standard library hold is its own: a network of one address has a function of its own.
+        if type(value).__module__ == models.__name__ and not isinstance(value, enum.Enum):
             left += getattr(value, "__dict__", {}).values()
 
 
