@@ -154,8 +154,8 @@ def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) 
         raise PayloadError("not a pickle of protocol 5")
     try:
         _run(data, restorers, limits)
-    except IndexError:
-        # Of the bytes, the stack or the memo.
+    except LookupError:
+        # Of the bytes, the stack, the memo or the records that wait to be filled in.
         raise PayloadError("truncated, or an opcode without its operands") from None
 
 

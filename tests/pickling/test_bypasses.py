@@ -22,6 +22,7 @@ from flask_picklesession.pickling import restorers
 from flask_picklesession.pickling.limits import Limits
 from flask_picklesession.pickling.names import MARKER
 from flask_picklesession.pickling.records import shape_of
+from flask_picklesession.pickling.verifier import layout_for
 
 from . import assembler as a
 from .models import Bag, Node, Temperature, make_allow
@@ -326,6 +327,15 @@ def test_open_marks_are_bounded(serializer: PickleSerializer, mark: bytes) -> No
     """Each costs a list: 200,000 of them took a tenth of a second. What they hold would be too deep anyway."""
     with pytest.raises(PayloadError, match="max_depth"):
         serializer.load_value(a.segment(a.text("x"), DECIMAL, mark * 201))
+
+
+def test_setter_of_a_record_that_there_is_not(serializer: PickleSerializer) -> None:
+    """A memo position far beyond all records is a refusal as any other."""
+    record = a.name(NODE) + a.EMPTY_TUPLE + a.REDUCE
+    beyond = b"j" + (3 | layout_for(Limits()).special >> 3).to_bytes(4, "little")
+
+    with pytest.raises(PayloadError):
+        serializer.load_value(a.segment(record, a.setter(NODE), beyond, a.NONE, a.APPLY))
 
 
 def doubled(times: int, seed: int) -> Any:
