@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -19,9 +18,7 @@ from .extension import PickleSession
 from .interface import AppState, state_of
 from .pickling.inspector import as_json, printable, render
 from .standards import Verdict, in_force, rows
-from .storage.store import HANDLE_LENGTH
-
-_HANDLE = re.compile(rf"[A-Za-z0-9_-]{{{HANDLE_LENGTH}}}")
+from .storage.store import HANDLE_LENGTH, is_handle
 
 
 class _SessionGroup(AppGroup):
@@ -56,7 +53,7 @@ def _audit(state: AppState, cursor: str = "0") -> Audit:
 
 
 def _handle(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if not _HANDLE.fullmatch(value):
+    if not is_handle(value.encode()):
         raise click.BadParameter(f"a handle has {HANDLE_LENGTH} letters, digits, - and _")
     return value
 

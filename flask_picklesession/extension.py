@@ -8,13 +8,14 @@ from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
-from .exceptions import ConfigurationError, NewerRecordError, StoreUnavailableError
+from .exceptions import ConfigurationError, NewerRecordError, SessionNotFoundError, StoreUnavailableError
 from .interface import EXTENSION_KEY, AppState, PickleSessionInterface
 from .revocation import Revoker
 from .session import Session
 from .signers import Signers
 from .storage.deadline import Budget
 from .storage.record import EndReason
+from .storage.store import is_handle
 from .user_sessions import SessionInfo
 
 
@@ -69,6 +70,9 @@ class PickleSession:
         :return: whether there was one.
         """
         with self._managing() as (app, state, signers):
+            # It may come out of a form: what is no handle is no session's, and must not name another key.
+            if not is_handle(handle.encode()):
+                return False
             if user_id is not None:
                 found = state.manager.user_sessions(signers).infos(
                     state.user_digest(str(user_id)), lambda: state.idle_timeout(app)
@@ -110,6 +114,8 @@ class PickleSession:
         :raises OpenedSessionError: at the end of the with-block, if the session was to get a new id.
         """
         with self._managing() as (app, state, signers):
+            if not is_handle(handle.encode()):
+                raise SessionNotFoundError
             session = state.open(app, handle, Budget(state.settings.timeout))
             # Loads it: whoever opens a session wants to know whether it is there.
             _ = session.new

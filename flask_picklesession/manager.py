@@ -144,7 +144,7 @@ class SessionManager:
         if not isinstance(found, Found):
             return nothing._replace(was_replaced=found.record is not None and self._was_just_replaced(found.record))
         if found.first_confirmed and now_ms() > found.first_confirmed + self._grace * 1000:
-            self._reused(found, signers)
+            self._reused(found, signers, deadline)
             # Perhaps only a request that waited long in a queue: a new cookie would replace the good one.
             is_slow = now_ms() < found.first_confirmed + (self._grace + ENDED_SECONDS) * 1000
             return nothing._replace(was_replaced=is_slow)
@@ -162,12 +162,12 @@ class SessionManager:
             is_offered=not found.record.confirmed,
         )
 
-    def _reused(self, found: Found, signers: Signers) -> None:
+    def _reused(self, found: Found, signers: Signers, deadline: float) -> None:
         self._report.reused(found.handle)
         if self._on_reuse is OnReuse.REVOKE_USER:
-            self.revoker(signers).end_user(found.record.user_digest)
+            self.revoker(signers).end_user(found.record.user_digest, deadline=deadline)
         if self._on_reuse is not OnReuse.SIGNAL:
-            self.revoker(signers).end(found.handle, EndReason.REVOKED)
+            self.revoker(signers).end(found.handle, EndReason.REVOKED, deadline=deadline)
 
     def _was_just_replaced(self, record: Record) -> bool:
         return END_REASONS.get(record.body) is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000

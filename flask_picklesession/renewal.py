@@ -20,7 +20,7 @@ from .cookie import handle_of
 from .exceptions import RecordError
 from .storage.record import END_REASONS, EndReason, Kind, Record, now_ms
 from .storage.sealing import RecordSealer
-from .storage.store import HANDLE_LENGTH, Store
+from .storage.store import Store, is_handle
 
 #: Renewals that are followed from one record. A request that is so late has lost its session.
 MOST_HOPS = 16
@@ -78,7 +78,7 @@ def successor_of(record: Record) -> str:
 
     :raises RecordError: if it names none.
     """
-    if len(record.body) != HANDLE_LENGTH or not record.body.isascii():
+    if not is_handle(record.body):
         raise RecordError("a renewed record that names no successor")
     return record.body.decode("ascii")
 

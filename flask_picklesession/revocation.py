@@ -77,20 +77,25 @@ class Revoker:
                 return True
         return was_there
 
-    def end_user(self, user_digest: bytes, *, keep: str | None = None) -> int:
+    def end_user(self, user_digest: bytes, *, keep: str | None = None, deadline: float | None = None) -> int:
         """End all sessions of a user, again and again until a pass finds nothing to end.
 
         :param keep: the handle of a session that goes on, and what it was renewed to.
+        :param deadline: on the clock of :func:`time.monotonic`, where a request waits for it.
         :return: how many ended.
         :raises StoreUnavailableError: if the store failed, or sessions were made faster than they could be ended.
         """
         count = 0
         for _pass in range(MOST_PASSES):
             kept = self._with_successors(keep)
-            found = [member for member in self._unended(user_digest) if member.handle not in kept]
+            found = [member for member in self._unended(user_digest, deadline) if member.handle not in kept]
             # One may have been renewed since it was kept: its successor is the session to keep.
             kept = self._with_successors(keep)
-            ended = [self.end(member.handle, EndReason.REVOKED) for member in found if member.handle not in kept]
+            ended = [
+                self.end(member.handle, EndReason.REVOKED, deadline=deadline)
+                for member in found
+                if member.handle not in kept
+            ]
             if not ended:
                 return count
             count += sum(ended)
@@ -129,11 +134,11 @@ class Revoker:
                 count += self.end(handle, EndReason.REVOKED)
         return count, unread
 
-    def _unended(self, user_digest: bytes) -> Iterable[Member]:
+    def _unended(self, user_digest: bytes, deadline: float | None) -> Iterable[Member]:
         """Return the members that a revocation has to end: all but those that are over for sure."""
         found: list[Member] = []
         gone: list[str] = []
-        deadline = monotonic() + STEP_SECONDS
+        deadline = deadline or monotonic() + STEP_SECONDS
         for page in self._users.pages(user_digest, deadline=deadline):
             records = self._store.load_many([member.handle for member in page], deadline=deadline)
             for member, stored in zip(page, records, strict=True):
@@ -152,7 +157,10 @@ class Revoker:
             storage_key = self._store.storage_key(handle)
             (stored,) = self._store.load_many([handle], deadline=monotonic() + STEP_SECONDS)
             record = self._read(storage_key, stored)
-            handle = successor_of(record) if record is not None and record.kind == Kind.RENEWED else None
+            try:
+                handle = successor_of(record) if record is not None and record.kind == Kind.RENEWED else None
+            except RecordError:
+                handle = None
         return kept
 
     def _read(self, storage_key: bytes, stored: bytes | RecordError | None) -> Record | None:

@@ -194,19 +194,27 @@ class Save:
         storage_key = self._store.storage_key(handle)
         if inherit is None:
             self._make_room(Member(handle, record.born))
+        new = _Standing(session_id, handle, storage_key, record, values)
+        if not self._put_new(new):
+            raise _Gone(EndReason.REVOKED)
+        return new
+
+    def _put_new(self, new: _Standing) -> bool:
+        """Create a record, behind the entry in its user's index.
+
+        :return: ``False`` where it was ended before it began: somebody revoked all of the user's sessions.
+        """
         created = self._store.create(
-            storage_key,
-            self._sealer.seal(storage_key, record),
-            ttl=self._live_ttl(record),
+            new.storage_key,
+            self._sealer.seal(new.storage_key, new.record),
+            ttl=self._live_ttl(new.record),
             deadline=self._deadline,
-            before=self._indexing(record, handle),
+            before=self._indexing(new.record, new.handle),
         )
-        if not created.applied:
-            # 256 random bits do not collide: somebody revoked all of the user's sessions, this one with them.
-            if self._is_ended(storage_key, created.current):
-                raise _Gone(EndReason.REVOKED)
+        if not created.applied and not self._is_ended(new.storage_key, created.current):
+            # 256 random bits do not collide.
             raise StoreUnavailableError("the place of a new session is taken")
-        return _Standing(session_id, handle, storage_key, record, values)
+        return created.applied
 
     def _indexing(self, record: Record, handle: str) -> list[Command]:
         """Return the commands that put a session in its user's index."""
@@ -397,6 +405,9 @@ class Save:
                 return self._update(base, is_cookie_due=False, start=current)
             nonce = new_nonce()
             successor = self._put_successor(current, nonce, merged.values)
+            if successor is None:
+                # Ended before it began. This request writes where it is; if that is over, too, it will find out.
+                return self._update(base, is_cookie_due=False, start=current)
             try:
                 conflict = self._compare_and_set(current, self._renewed(current, successor.handle, nonce))
             except _Gone:
@@ -416,7 +427,7 @@ class Save:
         self._report.renewed(successor.handle, old_handle=base.handle)
         return self._saved(successor, set_id=successor.session_id, created=True)
 
-    def _put_successor(self, current: _Standing, nonce: bytes, values: dict[str, Stored]) -> _Standing:
+    def _put_successor(self, current: _Standing, nonce: bytes, values: dict[str, Stored]) -> _Standing | None:
         # Only renewals by a cookie come here: the id is known.
         session_id = self._successors.derive(current.session_id or "", nonce)
         handle = handle_of(session_id)
@@ -424,18 +435,8 @@ class Save:
             confirmed=0, body=self._serializer.dump_container(values)
         )
         storage_key = self._store.storage_key(handle)
-        created = self._store.create(
-            storage_key,
-            self._sealer.seal(storage_key, record),
-            ttl=self._live_ttl(record),
-            deadline=self._deadline,
-            before=self._indexing(record, handle),
-        )
         successor = _Standing(session_id, handle, storage_key, record, values)
-        if not created.applied and not self._is_ended(storage_key, created.current):
-            raise StoreUnavailableError("the place of a new session is taken")
-        # Where all sessions of the user were revoked meanwhile, the old record is over, too: turning it will tell.
-        return successor
+        return successor if self._put_new(successor) else None
 
     def _is_ended(self, storage_key: bytes, stored: bytes | None) -> bool:
         record = self._verified(storage_key, stored)

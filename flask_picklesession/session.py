@@ -496,9 +496,10 @@ class Session(SessionMixin):
 
         :param text: what is kept.
         """
-        digest = self.user_digest()
-        record = self._loaded.record
-        if digest != ANONYMOUS and (record is None or record.user_digest != digest or CLIENT_KEY not in self):
+        digest, record = self.user_digest(), self._loaded.record
+        is_sign_in = record is None or record.user_digest != digest or self._cleared
+        # What stands there and cannot be restored here is somebody's: it is kept, as all such values.
+        if digest != ANONYMOUS and is_sign_in and CLIENT_KEY not in self and CLIENT_KEY not in self._quarantined:
             self[CLIENT_KEY] = text
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -364,6 +365,45 @@ class TestRaces:
 
         assert content(due) == {"n": 1, "user_id": 7, "a": 1, "b": 2}
         assert content(other) == content(due)
+
+    def test_successor_that_ends_before_it_begins(self, app: Flask, due: Browser) -> None:
+        """Somebody made room between its entry in the index and its record: the session goes on under its old id."""
+        sessions = PickleSession(app)
+        store = app.extensions["picklesession"].store
+        create = store.create
+
+        def ended(storage_key: bytes, *arguments: Any, **options: Any) -> Any:
+            store.create = create
+            sessions.revoke(storage_key[-43:].decode())
+            return create(storage_key, *arguments, **options)
+
+        store.create = ended
+        due.visit(put(a=1))
+
+        assert content(due) == {"n": 1, "user_id": 7, "a": 1}
+
+    def test_reuse_is_bounded_by_the_request(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """What a reuse revokes, it revokes within the request's time."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY, PICKLESESSION_ON_REUSE="revoke_user", PICKLESESSION_TIMEOUT=2)
+        browser = Browser(app)
+        browser.visit(put(n=1, user_id=7))
+        move_clock(EVERY)
+        stolen = browser.copy()
+        content(browser)
+        content(browser)
+        move_clock(11)
+        store = app.extensions["picklesession"].store
+        end, deadlines = store.end, []
+
+        def note(*arguments: Any, **options: Any) -> Any:
+            deadlines.append(options["deadline"])
+            return end(*arguments, **options)
+
+        store.end = note
+        content(stolen)
+
+        assert deadlines
+        assert max(deadlines) < monotonic() + 2.5
 
     def test_write_from_outside_between_create_and_turn(self, app: Flask, due: Browser) -> None:
         """The old record moved on, but was not renewed: a second successor takes the write along."""

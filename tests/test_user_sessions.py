@@ -16,15 +16,18 @@ from flask_picklesession import (
     Drop,
     EndReason,
     PickleSession,
+    SessionNotFoundError,
     SessionUnavailableError,
     session_dropped,
     session_ended,
+    session_saved,
 )
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.index import UserIndex
 
 from .conftest import MakeApp
+from .samples import Basket
 from .support import Browser, recorded
 from .test_renewal import EVERY, MoveClock, content, handle_in, put
 
@@ -101,6 +104,21 @@ class TestList:
         browser.visit(put(n=1))
 
         assert content(browser) == {"n": 1}
+
+    def test_client_that_cannot_be_restored(self, make_app: MakeApp) -> None:
+        """A value of another type under our key is kept, and no reason to fail; a reader writes nothing."""
+        newer = make_app(PICKLESESSION_ALLOW=[Basket])
+        browser = signed_in(newer)
+        browser.visit(put(_client=Basket([])))
+        older = make_app(PICKLESESSION_REMEMBER_CLIENT=True)
+        window = Browser(older)
+        window.cookie = browser.cookie or ""
+        with recorded(session_saved, older) as saved:
+            assert window.visit(lambda: (session.get("user_id"), None)[1]).status_code == 200
+        assert saved == []
+
+        assert window.visit(put(user_id=8)).status_code == 200
+        assert content(window)["user_id"] == 8
 
     def test_client_that_is_none(self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str) -> None:
         """What an application or an attacker put there in another form is nobody's client."""
@@ -193,6 +211,16 @@ class TestList:
 
         assert len(sessions.sessions_of(7)) == 1
 
+    def test_without_scripts(self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
+        """Where a save is a transaction, its entry in the index goes out before it."""
+        browser = signed_in(app)
+        raw.delete(index_key)
+        app.extensions["picklesession"].store._has_scripts = False
+        browser.visit(put(n=1))
+
+        assert content(browser) == {"user_id": 7, "n": 1}
+        assert len(sessions.sessions_of(7)) == 1
+
     def test_members_are_pruned_when_nothing_can_be_under_way(
         self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str, index_key: bytes, move_clock: MoveClock
     ) -> None:
@@ -279,6 +307,19 @@ class TestRevoke:
 
         assert browser.cookie is None
         assert sessions.sessions_of(7) == []
+
+    @pytest.mark.parametrize("handle", ["", "x", "\u20ac" * 43, "user:" + "x" * 43])
+    def test_what_is_no_handle_ends_nothing(
+        self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str, handle: str
+    ) -> None:
+        """It may come out of a form, and must not name another key."""
+        signed_in(app)
+        before = set(raw.keys(prefix + "*"))
+
+        assert sessions.revoke(handle) is False
+        with pytest.raises(SessionNotFoundError), sessions.open(handle):
+            pass
+        assert set(raw.keys(prefix + "*")) == before
 
     def test_owner_is_checked(self, app: Flask, sessions: PickleSession) -> None:
         """A form of one user cannot end another one's session."""
@@ -369,6 +410,25 @@ class TestRevokeUser:
 
         assert sessions.revoke_user(7, keep=old) == 1
         assert content(here) == {"user_id": 7}
+
+    def test_kept_session_that_leads_nowhere(
+        self, make_app: MakeApp, raw: Redis, prefix: str, move_clock: MoveClock
+    ) -> None:
+        """A renewed record that names nobody, signed by whoever holds the key, keeps no revocation from its end."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        here = signed_in(app)
+        old = handle_in(here)
+        move_clock(EVERY)
+        content(here)
+        key = (prefix + old).encode()
+        sealer = app.extensions["picklesession"].signers(app).record
+        stored = raw.get(key)
+        assert isinstance(stored, bytes)
+        raw.set(key, sealer.seal(key, sealer.unseal(key, stored)[0]._replace(body=b"?")))
+
+        assert sessions.revoke_user(7, keep=old) == 1
+        assert content(here) == {}
 
     def test_session_that_is_renewed_meanwhile(self, make_app: MakeApp, move_clock: MoveClock) -> None:
         """Between the look at it and its end: its successor ends, too."""

@@ -523,15 +523,17 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 raise LimitError("max_depth")
 
         elif opcode == 0x8A:  # LONG1
-            i += 2 + data[i + 1]
-            push(_ODD)
+            # By its length: a Decimal that is compared with an int converts the whole of it.
+            length = data[i + 1]
+            i += 2 + length
+            push(_ODD + ((length >> 4) << 1))
 
         elif opcode == 0x8B:  # LONG4
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
                 raise LimitError("max_int_digits")
             i += 5 + length
-            push(_ODD)
+            push(_ODD + ((length >> 4) << 1))
 
         elif opcode == _POP:
             # Written where a tuple, or the arguments of a restorer, led back to the value itself.

@@ -9,7 +9,6 @@ they stand in different slots.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,11 +17,10 @@ from redis.exceptions import ResponseError
 from ..exceptions import StoreUnavailableError
 from .connection import Command, Link
 from .record import ENDED_SECONDS
+from .store import is_handle
 
 #: Members that are read in one step.
 PAGE = 1000
-
-_HANDLE = re.compile(rb"[A-Za-z0-9_-]{43}")
 
 
 class Member(NamedTuple):
@@ -73,7 +71,7 @@ class UserIndex:
                 Member(handle.decode("ascii"), int(float(score)))
                 for handle, score in zip(replies[::2], replies[1::2], strict=True)
                 # Who can write to Redis can put anything there.
-                if _HANDLE.fullmatch(handle)
+                if is_handle(handle)
             ]
             if len(replies) < 2 * PAGE:
                 return

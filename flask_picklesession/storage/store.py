@@ -79,6 +79,11 @@ _REFUSES_WRITES = (ReadOnlyError, OutOfMemoryError)
 _REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 
 
+def is_handle(text: bytes) -> bool:
+    """Tell whether this can be a handle. Whatever else stands behind the prefix is no session's key."""
+    return _HANDLE.fullmatch(text) is not None
+
+
 class Saved(NamedTuple):
     """What came of a :meth:`Store.create` or :meth:`Store.save`."""
 
@@ -182,7 +187,8 @@ class Store:
                     if not _is_unsupported(error):
                         raise
                     self._has_scripts = False
-            self._send(deadline, before)
+            if before:
+                self._put_in_index(before, self._link.pipeline(deadline, before), deadline)
             return self._save_by_transaction(storage_key, expected, record, ttl, deadline)
 
         try:
@@ -228,8 +234,7 @@ class Store:
         :raises StoreUnavailableError: if the store failed, or refuses writes.
         """
         try:
-            # The last one is looked at as all others.
-            self._send(deadline, [*commands, ("PING",)])
+            self._put_in_index(commands, self._link.pipeline(deadline, commands), deadline)
         except ResponseError as error:
             raise _unavailable(error) from error
 
@@ -248,7 +253,7 @@ class Store:
         except ResponseError as error:
             raise _unavailable(error) from error
         found = [key[len(self._prefix) :] for key in keys]
-        return following, [handle.decode("ascii") for handle in found if _HANDLE.fullmatch(handle)]
+        return following, [handle.decode("ascii") for handle in found if is_handle(handle)]
 
     def count_keys(self, *, deadline: float) -> int:
         """Return how many keys the server has, sessions or not; 0 where it may not be asked.
@@ -300,30 +305,32 @@ class Store:
 
     def _write(self, deadline: float, before: Sequence[Command], command: Command) -> tuple[Any, bool]:
         def send() -> Any:
-            return self._send(deadline, [*before, command]) if before else self._link.call(deadline, *command)
+            return self._send(deadline, before, command) if before else self._link.call(deadline, *command)
 
         try:
             return _with_one_repeat(send, deadline)
         except ResponseError as error:
             raise _unavailable(error) from error
 
-    def _send(self, deadline: float, commands: Sequence[Command]) -> Any:
-        """Send commands in one round trip, and return the reply of the last one.
-
-        All but the last write to the index. What is no index in its place is worth nothing: it is replaced, so that
-        who can write to Redis does not keep anybody from signing in.
-        """
-        if not commands:
-            return None
-        *earlier, reply = self._link.pipeline(deadline, commands)
-        for command, done in zip(commands, earlier, strict=False):
-            if isinstance(done, ResponseError):
-                if not str(done).startswith("WRONGTYPE"):
-                    raise done
-                self._link.pipeline(deadline, [("DEL", command[1]), command])
+    def _send(self, deadline: float, before: Sequence[Command], command: Command) -> Any:
+        """Send commands of the index and another one in one round trip, and return the reply of that one."""
+        *earlier, reply = self._link.pipeline(deadline, [*before, command])
+        self._put_in_index(before, earlier, deadline)
         if isinstance(reply, ResponseError):
             raise reply
         return reply
+
+    def _put_in_index(self, commands: Sequence[Command], replies: Sequence[Any], deadline: float) -> None:
+        """Look at the replies to commands of the index.
+
+        What is no index in its place is worth nothing: it is replaced, so that who can write to Redis does not keep
+        anybody from signing in.
+        """
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ResponseError):
+                if not str(reply).startswith("WRONGTYPE"):
+                    raise reply
+                self._link.pipeline(deadline, [("DEL", command[1]), command])
 
     def _read(self, storage_key: bytes, ttl: int | None, deadline: float) -> Any:
         if ttl is None:
@@ -356,7 +363,7 @@ class Store:
         rest = (1, storage_key, *arguments)
         try:
             if before:
-                return self._send(deadline, [*before, ("EVALSHA", script.sha, *rest)])
+                return self._send(deadline, before, ("EVALSHA", script.sha, *rest))
             return self._link.call(deadline, "EVALSHA", script.sha, *rest)
         except NoScriptError:
             return self._link.call(deadline, "EVAL", script.text, *rest)

@@ -11,6 +11,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -356,6 +357,11 @@ COSTLY_KEYS: dict[str, Callable[[], Any]] = {
     # All of one hash, compared each with each, item by item: 54 KB took 0.75 s.
     "colliding tuples": lambda: {(doubled(4, 1), number * MODULUS) for number in range(500)},
     "colliding long tuples": lambda: {(None,) * 100 + (number * MODULUS,) for number in range(300)},
+    # Each Decimal converts the whole of each int: 222 KB took 21 s.
+    "colliding decimals and long ints": lambda: {
+        *(Decimal(number * MODULUS + 1) for number in range(300)),
+        *(1 + MODULUS * ((1 << 14_000) + number) for number in range(60)),
+    },
     "colliding fractions": lambda: {Fraction(number * MODULUS + 1) for number in range(900)},
 }
 

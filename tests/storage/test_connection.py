@@ -419,7 +419,14 @@ class TestClients:
             while any(node.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for node in (one, two)):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        app = close(support.make_app(f"redis+cluster://127.0.0.1:{first.port}", prefix, PICKLESESSION_TIMEOUT=5))
+        app = close(
+            support.make_app(
+                f"redis+cluster://127.0.0.1:{first.port}",
+                prefix,
+                PICKLESESSION_TIMEOUT=5,
+                PICKLESESSION_MAX_SESSIONS_PER_USER=3,
+            )
+        )
         shop_at(app)
 
         link = app.extensions["picklesession"].settings.link
