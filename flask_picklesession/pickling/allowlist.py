@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from ..exceptions import RegistrationError
+from .entries import Kind, restorer_entry
 from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
 from .records import KeptFields, Shape, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
-from .verifier import Kind, restorer_entry
 
 C = TypeVar("C", bound=type)
 
@@ -79,7 +79,7 @@ class AllowList:
         self._conversions: dict[type, Callable[[Any], Any]] = {}
         self._is_frozen = False
         for default in DEFAULTS:
-            shape = Shape(default.reduce, default.restore, is_immutable=default.is_immutable)
+            shape = Shape(default.reduce, default.restore, is_immutable=default.is_immutable, is_heavy=default.is_heavy)
             self._put(default.cls, type_name(default.cls), (), shape)
         for container in CONTAINERS:
             self._put_container(container.cls, container.reduce, container.make, container.fill)
@@ -206,7 +206,7 @@ class AllowList:
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
         restorers: tuple[tuple[str, Kind, Restorer], ...]
         if shape.fill is None:
-            restorers = (("", Kind.VALUE, sealed(shape.make)),)
+            restorers = (("", Kind.HEAVY if shape.is_heavy else Kind.VALUE, sealed(shape.make)),)
         else:
             restorers = _record_restorers(shape.make, shape.fill)
         if shape.make_flat is not None:
@@ -266,8 +266,9 @@ class AllowList:
         """Return written name -> what stands for its restorer in the verifier."""
         entries = {}
         for number, allowed in enumerate(self._by_class.values()):
+            is_hashed = cast(Any, allowed.cls).__hash__ not in (None, object.__hash__)
             for written, kind, _restorer in _written_names(allowed):
-                entries[written] = restorer_entry(kind, number)
+                entries[written] = restorer_entry(kind, number, is_hashed=is_hashed)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:

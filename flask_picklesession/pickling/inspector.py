@@ -20,6 +20,10 @@ from .names import MARKER, STATE_SUFFIX, read_name, shown_name
 #: Opcodes that are read of one pickle, levels and lines that are shown of it.
 MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 100_000, 60, 5_000
 
+#: Parts that all values of one pickle hold together. Each takes an opcode, but for the arguments of what is restored:
+#: one long tuple of them can be referred to again and again.
+MAX_PARTS = 2 * MAX_OPCODES
+
 #: Characters shown of a text.
 MAX_TEXT = 120
 
@@ -53,6 +57,9 @@ class Node:
     start: int = 0
 
 
+_Parts = list[tuple[str | Node | None, Node]]
+
+
 def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) -> Node:
     """Return the tree of a session: a dict whose values are segments, each read in turn.
 
@@ -82,6 +89,8 @@ def inspect_value(segment: bytes, *, allowed: Container[str] | None = None) -> N
             if count >= MAX_OPCODES:
                 return Node("cut", len(segment), refused=f"more than {MAX_OPCODES} opcodes")
             machine.step(opcode.name, argument, position)
+            if machine.parts > MAX_PARTS:
+                return Node("cut", len(segment), refused=f"values that hold more than {MAX_PARTS} parts")
     except Exception:
         # Whatever pickletools or the machine make of hostile bytes.
         return Node("refused", len(segment), refused=f"malformed at byte {position}")
@@ -108,6 +117,8 @@ class _Machine:
         self._position = 0
         self.stack: list[Node] = []
         self.unwritten: set[str] = set()
+        #: How many parts were given to values that are restored.
+        self.parts = 0
 
     def step(self, name: str, argument: Any, position: int) -> None:
         """Read one opcode."""
@@ -207,12 +218,16 @@ class _Machine:
         if function.value == STATE_SUFFIX and len(arguments.children) == 2:
             # The setter of a record, with the record that stands below: fills it in. Our pickler pops what it returns.
             (_, record), (_, state) = arguments.children
-            record.children = _fields(state)
+            record.children = self._counted(_fields(state))
             self._push(Node("name", type_name=function.type_name))
             return
         restored = Node("restored", type_name=function.type_name, refused=function.refused)
-        restored.children.extend(_fields(arguments))
+        restored.children.extend(self._counted(_fields(arguments)))
         self._push(restored, function.start)
+
+    def _counted(self, fields: _Parts) -> _Parts:
+        self.parts += len(fields)
+        return fields
 
     def foreign_call(self, items: list[Node]) -> None:
         restored = Node("restored", type_name=items[0].type_name, refused=items[0].refused)
@@ -243,13 +258,13 @@ class _Machine:
             self.stack.pop()
 
 
-def _fields(state: Node) -> list[tuple[str | Node | None, Node]]:
+def _fields(state: Node) -> _Parts:
     """Return a record's fields by name, where its first part holds the names."""
     if state.children and state.children[0][1].kind == "tuple":
-        names = [name.value for _label, name in state.children[0][1].children]
-        values = [value for _label, value in state.children[1:]]
-        if len(names) == len(values) and all(isinstance(name, str) for name in names):
-            return list(zip(names, values, strict=True))
+        named, values = state.children[0][1].children, state.children[1:]
+        # As many, first: the names of a thousand records may be one long tuple.
+        if len(named) == len(values) and all(isinstance(name.value, str) for _label, name in named):
+            return [(name.value, value) for (_n, name), (_v, value) in zip(named, values, strict=True)]
     return [(None, state)] if state.kind != "tuple" else state.children
 
 

@@ -45,7 +45,7 @@ class Limits:
     #: Dict keys and set elements in one value whose hash a writer can choose: all but str, bytes and small ints. Keys
     #: that collide cost the square of their number, and more the more they hold: so many plain ones may be there, fewer
     #: that consist of items (774 UUIDs, 654 tuples of two), and they may refer to shared parts only a few times.
-    max_odd_keys: int = 1_000
+    max_odd_keys: int = 3_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -76,6 +76,8 @@ class Shape(NamedTuple):
     #: Builds a record at once, where :attr:`make` makes an empty one. Both are known for each record class, so that a
     #: class can become frozen, or cease to be.
     make_flat: Callable[..., Any] | None = None
+    #: Whether restoring takes as long as making several objects.
+    is_heavy: bool = False
 
 
 def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -39,10 +40,16 @@ MAX_PATH = 4096
 
 #: Parts of a path. Each is looked at when the path is made: thousands of them, in one text that many paths refer to,
 #: would take a tenth of a second for 8 KB.
-MAX_PATH_PARTS = 256
+MAX_PATH_PARTS = 64
 
 #: An IANA time zone key. Checked before ``zoneinfo`` looks at the file system.
 ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}\Z")
+
+#: Characters of an address with a scope and the length of a prefix.
+MAX_ADDRESS_TEXT = 128
+
+#: Time zones that are held on to: all that there are. The database has 600.
+MAX_ZONES = 1024
 
 #: What a ``defaultdict`` may make of a missing key. A factory of the application's would run later, on any key.
 FACTORIES: dict[str, Callable[[], Any]] = {
@@ -80,6 +87,8 @@ class Default(NamedTuple):
     restore: Callable[..., Any]
     #: Whether a value can never change in place.
     is_immutable: bool = True
+    #: Whether restoring one takes many microseconds, however few bytes ask for it.
+    is_heavy: bool = False
 
 
 def _require(condition: bool) -> None:
@@ -266,11 +275,17 @@ def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
     return (value.key,)
 
 
+# zoneinfo itself holds on to eight: with nine, each is read from its file again, for 70 microseconds.
+@lru_cache(MAX_ZONES)
+def _zone(key: str) -> ZoneInfo:
+    return ZoneInfo(key)
+
+
 def _restore_zone(key: str) -> ZoneInfo:
     # ZoneInfo pickles itself as getattr(ZoneInfo, "_unpickle"): to allow that is to allow everything.
     _of(str, key)
     _require(ZONE_KEY.match(key) is not None)
-    return ZoneInfo(key)
+    return _zone(key)
 
 
 # -- identifiers, addresses, paths, text
@@ -294,7 +309,10 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
 
     def reduce(value: Any) -> tuple[Any, ...]:
         if getattr(value, "scope_id", None) is not None:
-            return (str(value),)
+            text = str(value)
+            if len(text) > MAX_ADDRESS_TEXT:
+                raise Refused(f"has more than {MAX_ADDRESS_TEXT} characters")
+            return (text,)
         if not has_prefix:
             return (value.packed,)
         address = value.network_address if issubclass(cls, IPv4Network | IPv6Network) else value
@@ -306,8 +324,9 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
             _require(len(stored) == size + has_prefix)
             number = int.from_bytes(stored[:size], "big")
             return cls((number, stored[size])) if has_prefix else cls(number)
+        # Only an address with a scope is stored as text.
         _of(str, stored)
-        _require(len(stored) <= 128)
+        _require(size > 4 and len(stored) <= MAX_ADDRESS_TEXT and "%" in stored)
         return cls(stored)
 
     return reduce, restore
@@ -362,14 +381,14 @@ DEFAULTS = (
     Default(ZoneInfo, _reduce_zone, _restore_zone),
     Default(UUID, _reduce_uuid, _restore_uuid),
     *(
-        Default(cls, *_address(cls, size))
+        Default(cls, *_address(cls, size), is_heavy=cls is not IPv4Address)
         for size, classes in (
             (4, (IPv4Address, IPv4Network, IPv4Interface)),
             (16, (IPv6Address, IPv6Network, IPv6Interface)),
         )
         for cls in classes
     ),
-    *(Default(cls, *_path(cls)) for cls in (PurePosixPath, PureWindowsPath)),
+    *(Default(cls, *_path(cls), is_heavy=True) for cls in (PurePosixPath, PureWindowsPath)),
     Default(Markup, _reduce_markup, _restore_markup),
 )
 

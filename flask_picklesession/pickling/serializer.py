@@ -11,12 +11,13 @@ from typing import Any
 
 from ..exceptions import LimitExceededError, PayloadError, TypeRefusedError
 from .allowlist import AllowList, type_name
+from .entries import LimitError
 from .limits import DEFAULT_LIMITS, Limits
 from .paths import find_path
 from .pickler import RefusedValue, ValuePickler, dump_scalars
 from .records import KeptFields, kept_fields
-from .unpickler import AllowListUnpickler, unpickle, unpickler_for
-from .verifier import LimitError, verify_container, verify_segment
+from .unpickler import AllowListUnpickler, GuardedUnpickler, unpickle, unpicklers_for
+from .verifier import verify_container, verify_segment
 
 #: What stands in a payload for a value: itself, if it is a scalar, or the bytes of its segment.
 Stored = str | int | float | bool | None | bytes
@@ -79,7 +80,7 @@ class PickleSerializer:
         self._reducers = self._allow.reducers()
         self._conversions = self._allow.conversions()
         self._entries = self._allow.entries()
-        self._unpickler = unpickler_for(self._allow.restorers())
+        self._unpickler, self._guarded = unpicklers_for(self._allow.restorers())
         self._immutable = frozenset(
             {*_SCALARS, bytes, *(cls for cls, allowed in self._reducers.items() if allowed.is_immutable)}
         )
@@ -134,8 +135,9 @@ class PickleSerializer:
         segment, is_risky = self._pickle(value, path, kept)
         if not self._verdicts.has(segment):
             try:
-                verify_segment(segment, self._entries, self._limits)
-                if is_risky:
+                if verify_segment(segment, self._entries, self._limits):
+                    unpickle(segment, self._guarded)
+                elif is_risky:
                     unpickle(segment, self._unpickler)
             except LimitError as error:
                 raise self._limit_exceeded(error.limit, value, path, len(segment)) from None
@@ -152,16 +154,20 @@ class PickleSerializer:
         """
         if type(stored) is not bytes:
             return stored
+        unpickler: type[AllowListUnpickler] | type[GuardedUnpickler] = self._unpickler
         if not self._verdicts.has(stored):
-            verify_segment(stored, self._entries, self._limits)
-            self._verdicts.add(stored)
-        if kept is None:
-            return unpickle(stored, self._unpickler)
+            if verify_segment(stored, self._entries, self._limits):
+                unpickler = self._guarded
+            else:
+                self._verdicts.add(stored)
         token = kept_fields.set(kept)
         try:
-            return unpickle(stored, self._unpickler)
+            value = unpickle(stored, unpickler)
         finally:
             kept_fields.reset(token)
+        if unpickler is self._guarded:
+            self._verdicts.add(stored)
+        return value
 
     def dump_container(self, values: Mapping[str, Stored]) -> bytes:
         """Return the payload that holds these values.
@@ -265,7 +271,7 @@ class PickleSerializer:
         elif limit == "max_depth":
             found = find_path(value, path, lambda _item, depth: depth >= bound) or path
             found = found if len(found) < _LONG_PATH else found[:_LONG_PATH] + "..."
-            reason = f"nests deeper than {bound} levels"
+            reason = f"nests deeper than {bound} levels, or a walk through its cycles could go {4 * bound} deep"
         elif limit == "max_odd_keys":
             reason = (
                 "has too many or too large keys of types whose hashes can be made to collide (all but str, bytes and "

@@ -1,23 +1,26 @@
-"""The only unpickler of this package. Everything that it is given was verified before."""
+"""The only unpicklers of this package. Everything that they are given was verified before."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..exceptions import PayloadError
 from .restorers import Restorer
 
+#: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
+#: hash in CPython: so have eight triples of them.
+MOST_OF_ONE_HASH = 8
 
-class AllowListUnpickler(pickle.Unpickler):
-    """Builds values; names become restorers of one allow-list, and nothing else.
+#: Collisions that a value may have, beside one for each of its keys.
+SPARE_COLLISIONS = 16
 
-    A subclass for each allow-list, made by :func:`unpickler_for`, holds its table: so no Python code runs for a value
-    that names nothing.
-    """
+
+class _Table:
+    """Names become restorers of one allow-list, and nothing else."""
 
     restorers: ClassVar[Mapping[tuple[str, str], Restorer]] = {}
 
@@ -34,20 +37,99 @@ class AllowListUnpickler(pickle.Unpickler):
         raise PayloadError("a persistent id")
 
 
-def unpickler_for(restorers: Mapping[tuple[str, str], Restorer]) -> type[AllowListUnpickler]:
-    """Return the unpickler of one allow-list.
+class AllowListUnpickler(_Table, pickle.Unpickler):
+    """Builds values.
+
+    A subclass for each allow-list, made by :func:`unpicklers_for`, holds its table: so no Python code runs for a value
+    that names nothing.
+    """
+
+
+class GuardedUnpickler(_Table, pickle._Unpickler):
+    """Builds the same values, and refuses keys that were chosen to collide.
+
+    A dict or set compares what it is given with all that has the same hash: for keys that all collide that is the
+    square of their number, whatever the limits of their number are. Their hashes are only known when they are there,
+    so this looks at each before it is put in. It is the pickle module's own unpickler in Python, which the C one
+    mirrors, with four methods replaced: several times slower, and used only for what has such keys, once.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+
+    # What the pickle module's methods work on.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        # Containers by id, each with how many of its keys have a hash. They are held, so that no id is used twice.
+        self._seen: dict[int, tuple[object, dict[int, int]]] = {}
+        self._keys = self._collisions = 0
+
+    def _look_at(self, keys: Sequence[Any], container: object) -> None:
+        _container, hashes = self._seen.setdefault(id(container), (container, {}))
+        self._keys += len(keys)
+        for key in keys:
+            hashed = hash(key)
+            before = hashes.get(hashed, 0)
+            hashes[hashed] = before + 1
+            if before:
+                self._collisions += before
+                if before >= MOST_OF_ONE_HASH or self._collisions > self._keys + SPARE_COLLISIONS:
+                    raise PayloadError("keys that collide")
+
+    def _setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._look_at([key], self.stack[-1])
+        self.stack[-1][key] = value
+
+    def _setitems(self) -> None:
+        items = self.pop_mark()
+        self._look_at(items[::2], self.stack[-1])
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def _additems(self) -> None:
+        items = self.pop_mark()
+        self._look_at(items, self.stack[-1])
+        self.stack[-1].update(items)
+
+    def _frozenset(self) -> None:
+        items = self.pop_mark()
+        # A place of its own to count in.
+        self._look_at(items, [])
+        self.append(frozenset(items))
+
+    dispatch[pickle.SETITEM[0]] = _setitem
+    dispatch[pickle.SETITEMS[0]] = _setitems
+    dispatch[pickle.ADDITEMS[0]] = _additems
+    dispatch[pickle.FROZENSET[0]] = _frozenset
+
+
+class Unpicklers(NamedTuple):
+    """Those of one allow-list."""
+
+    quick: type[AllowListUnpickler]
+    guarded: type[GuardedUnpickler]
+
+
+def unpicklers_for(restorers: Mapping[tuple[str, str], Restorer]) -> Unpicklers:
+    """Return the unpicklers of one allow-list.
 
     :param restorers: module and name, as they stand in segments -> restorer.
     """
-    return type("AllowListUnpickler", (AllowListUnpickler,), {"restorers": MappingProxyType(dict(restorers))})
+    table = {"restorers": MappingProxyType(dict(restorers))}
+    return Unpicklers(
+        type("AllowListUnpickler", (AllowListUnpickler,), table), type("GuardedUnpickler", (GuardedUnpickler,), table)
+    )
 
 
-def unpickle(data: bytes, unpickler: type[AllowListUnpickler]) -> Any:
+def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickler]) -> Any:
     """Build the value that verified bytes hold.
 
     :param data: verified bytes.
     :param unpickler: of the allow-list that verified them.
-    :raises PayloadError: if a restorer does not accept its arguments.
+    :raises PayloadError: if a restorer does not accept its arguments, or too many keys collide.
     """
     try:
         return unpickler(io.BytesIO(data)).load()

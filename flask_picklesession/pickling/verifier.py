@@ -1,15 +1,7 @@
 """Decide, before anything is built, whether bytes are what our pickler writes, within the limits.
 
-:func:`verify_segment` reads the pickle of one value as an abstract stack machine. Each value on its stack is one
-int, so that ``sum`` and ``max`` over a container's items run in C::
-
-    depth << shift | size << 1 | odd
-
-*Size* counts the items that a walk through the value meets, shared parts each time; *odd* says that a writer can
-choose the value's hash. Ints from ``special`` on are no plain values: restorers, containers that may still be
-filled, and records that must be. A plain ``max`` over items shows whether one of these is among them. A
-:class:`Layout` packs them as tightly as the limits allow: with the default ones each fits in the 30 bits that CPython
-computes with quickly.
+:func:`verify_segment` reads the pickle of one value as an abstract stack machine, with one int for each value
+(:mod:`.entries`).
 
 What makes it a boundary (each line closes published attacks, see ``tests/pickling/test_bypasses.py``):
 
@@ -18,7 +10,10 @@ What makes it a boundary (each line closes published attacks, see ``tests/pickli
 * APPENDS, ADDITEMS, SETITEMS only on a list, set or dict that was made right there, never on one out of the memo:
   these opcodes call methods of whatever stands there (CVE-2026-24747);
 * a record is made empty and filled in once, by its own restorer, in one fixed sequence;
-* memo entries are numbered by MEMOIZE only; what is read back is added to the expanded size.
+* memo entries are numbered by MEMOIZE only; what is read back is added to the expanded size;
+* a value with references back to what is still open is measured as the graph that it is (:mod:`.cycles`);
+* keys count by what hashing them meets, and whether some may collide is told to the caller, who builds such a value
+  with an eye on it (:class:`.unpickler.GuardedUnpickler`).
 
 The pickler writes MEMOIZE after certain opcodes and after no others. The loop takes such sequences in one turn:
 that, and the plain ints, make it fast in an interpreter.
@@ -27,11 +22,22 @@ that, and the plain ints, make it fast in an interpreter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import IntEnum
-from functools import lru_cache
-from typing import NamedTuple
 
 from ..exceptions import PayloadError
+from .cycles import check_cycles
+from .entries import (
+    HASHED,
+    INDEX_SHIFT,
+    ITEM,
+    KIND_MASK,
+    MARKER_AS_DATA,
+    ODD,
+    SHORT,
+    Kind,
+    Layout,
+    LimitError,
+    layout_for,
+)
 from .limits import Limits
 from .names import MARKER, read_name
 
@@ -39,42 +45,24 @@ from .names import MARKER, read_name
 
 PROTO = b"\x80\x05"
 
-_INDEX_SHIFT = 3
-_KIND_MASK = 7
-
-# A small item, and one whose hash a writer can choose. In sizes one item counts 2, as bit 0 is taken.
-_EVEN = 2
-_ODD = 3
-
-
-class Kind(IntEnum):
-    """What a special entry is. The first four become plain values when they are used as data."""
-
-    MARKER = 0
-    LIST = 1
-    DICT = 2
-    SET = 3
-    RECORD = 4
-    #: A restorer that makes a whole value of its arguments.
-    VALUE = 5
-    #: A restorer that makes an empty record.
-    MAKER = 6
-    #: A restorer that fills in what its maker made.
-    SETTER = 7
-
-
 # Plain ints: comparing members of an IntEnum costs several times as much.
-_KIND_MARKER, _KIND_LIST, _KIND_DICT, _KIND_SET, _KIND_RECORD, _KIND_VALUE, _KIND_MAKER, _KIND_SETTER = map(int, Kind)
+_LIST, _DICT, _SET, _RECORD = int(Kind.LIST), int(Kind.DICT), int(Kind.SET), int(Kind.RECORD)
+_MARKER, _HEAVY, _VALUE, _MAKER, _SETTER = (
+    int(Kind.MARKER),
+    int(Kind.HEAVY),
+    int(Kind.VALUE),
+    int(Kind.MAKER),
+    int(Kind.SETTER),
+)
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
-_MARKER_AS_DATA = _EVEN + ((_MARKER_LENGTH >> 4) << 1)
 
-# Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
-_SHORT = tuple(_EVEN + ((length >> 4) << 1) for length in range(256))
+#: So many keys of hashes that can be chosen may collide as they like; with more, the value is built with an eye on it.
+FEW_KEYS = 4
 
-# Items to hash for a byte of the value: without shared parts there is less than one.
-_HASHED_PER_BYTE = 4
+#: Objects that a heavy restorer counts as: it takes as long as making so many.
+WEIGHT = 10
 
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
@@ -96,56 +84,13 @@ _BINGET = ord("h")
 _LONG_BINGET = ord("j")
 
 
-class Layout(NamedTuple):
-    """Where depth and size stand in an entry, for given limits."""
-
-    one_deep: int
-    two_deep: int
-    size_mask: int
-    special: int
-    too_deep: int
-    #: Length of a short str or bytes -> its entry, that of the tuple around it, and of what is restored from that.
-    leaves: tuple[tuple[int, int, int], ...]
-
-
-@lru_cache(maxsize=8)
-def layout_for(limits: Limits) -> Layout:
-    """Return the tightest layout in which no size of a value within these limits runs into its depth."""
-    # Each byte can push one item, long strings count more, and all that is read back from the memo counts again.
-    largest = 2 * limits.max_value_size + limits.max_value_size // 8 + 2 * limits.max_expanded
-    shift = largest.bit_length()
-    one_deep, two_deep = 1 << shift, 2 << shift
-    leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in _SHORT)
-    too_deep = (limits.max_depth + 1) << shift
-    # Two levels above the deepest may be computed before they are refused.
-    special = 1 << (too_deep + two_deep).bit_length()
-    return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
-
-
-def restorer_entry(kind: Kind, number: int) -> int:
-    """Return what stands for a restorer on the abstract stack, above :attr:`Layout.special`.
-
-    :param kind: :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
-    :param number: the same for a maker and its setter.
-    """
-    return number << _INDEX_SHIFT | kind
-
-
-class LimitError(PayloadError):
-    """The bytes are well-formed but exceed a limit."""
-
-    def __init__(self, limit: str) -> None:
-        #: The limit's name.
-        self.limit = limit
-        super().__init__(f"the value exceeds the limit {limit}")
-
-
-def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
+def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     """Pass a segment, or refuse it.
 
     :param data: the bytes.
-    :param restorers: written name -> :func:`restorer_entry`, of the allow-list.
+    :param restorers: written name -> :func:`.entries.restorer_entry`, of the allow-list.
     :param limits: the bounds.
+    :return: whether its keys could be chosen to collide: then it is to be built by a guarded unpickler first.
     :raises PayloadError: if these bytes are not what our pickler writes with this allow-list and these limits.
     """
     if len(data) > limits.max_value_size:
@@ -153,37 +98,40 @@ def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) 
     if data[:2] != PROTO:
         raise PayloadError("not a pickle of protocol 5")
     try:
-        _run(data, restorers, limits)
+        return _run(data, restorers, limits)
     except LookupError:
         # Of the bytes, the stack, the memo or the records that wait to be filled in.
         raise PayloadError("truncated, or an opcode without its operands") from None
 
 
-def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
+def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     # One function, with everything in locals: a call for each opcode would double its time.
     layout = layout_for(limits)
     one_deep, _two_deep, size_mask, special, too_deep, leaves = layout
-    marker = special | _KIND_MARKER
+    marker = special | _MARKER
     max_spent = limits.max_expanded * 2
     max_items = limits.max_items
     max_depth = limits.max_depth
-    # Containers filled in more than one batch -> their items so far.
-    batches: dict[int, int] = {}
     many = min(_BATCH, max_items + 1)
     memo: list[int] = []
     remember = memo.append
     if data.count(_MEMOIZE) > limits.max_objects:
         # Perhaps: the byte may be part of a text. Counted one by one then, so that no more are read than are allowed.
         remember = _counting(memo, limits.max_objects)
+    open_ones = _Open(memo, layout, limits)
+    settle, fill = open_ones.settle, open_ones.fill
+    has_cycles = False
     records: dict[int, int] = {}
     frames: list[list[int]] = []
     stack: list[int] = []
     push = stack.append
     spent = 0
-    # A key that was made of shared parts is hashed whole each time; keys that collide are compared, each with each.
+    # Objects that the memo does not hold: what is thrown away again, and what heavy restorers count for.
+    uncounted = 0
+    # A key that was made of shared parts is hashed whole each time. Without them it has less than an item for a byte.
     odd_keys = odd_size = 0
-    most_odd_size = 2 * (_HASHED_PER_BYTE * len(data) + limits.max_odd_keys)
-    most_odd_work = 3 * limits.max_odd_keys * limits.max_odd_keys
+    most_odd_size = 5 * len(data) // 2 + 128
+    max_odd_keys = limits.max_odd_keys
     i = 2
     while True:
         opcode = data[i]
@@ -202,10 +150,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 if entry == special:
                     type_name = read_name(name)
                     raise PayloadError(f"{type_name} is not on the allow-list", type_name=type_name)
-                remember(_EVEN)
+                remember(ITEM)
                 remember(entry)
                 i += 2
-                if entry & _KIND_MASK == _KIND_SETTER:
+                if entry & KIND_MASK == _SETTER:
                     i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
             else:
@@ -213,25 +161,26 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 if length == _MARKER_LENGTH and data[start : i - 1] == _MARKER_TEXT:
                     entry = marker
                 else:
-                    entry = _SHORT[length]
+                    entry = SHORT[length]
                 remember(entry)
                 push(entry)
 
         elif opcode == _BINGET or opcode == _LONG_BINGET:
             if opcode == _BINGET:
-                entry = memo[data[i + 1]]
+                index = data[i + 1]
                 i += 2
             else:
-                entry = memo[int.from_bytes(data[i + 1 : i + 5], "little")]
+                index = int.from_bytes(data[i + 1 : i + 5], "little")
                 i += 5
+            entry = memo[index]
             if entry < special:
                 spent += entry & size_mask
                 if spent > max_spent:
                     raise LimitError("max_expanded")
                 push(entry)
                 continue
-            kind = entry & _KIND_MASK
-            if kind == _KIND_VALUE:
+            kind = entry & KIND_MASK
+            if kind == _VALUE:
                 opcode = data[i]
                 if opcode == 0x8C or opcode == 0x43:
                     # Most values are restored from one short str or bytes: take the whole sequence at once.
@@ -247,13 +196,13 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 push(entry)
                 if opcode != 0x28:
                     continue
-            elif kind == _KIND_MAKER:
+            elif kind == _MAKER:
                 push(entry)
                 if data[i : i + 3] != _MADE:
                     continue
                 index = len(memo)
-                records[index] = entry >> _INDEX_SHIFT
-                stack[-1] = made = special | index << _INDEX_SHIFT | _KIND_RECORD
+                records[index] = entry >> INDEX_SHIFT
+                stack[-1] = made = special | index << INDEX_SHIFT | _RECORD
                 remember(made)
                 i += 3
                 # The setter of the same record is the next number.
@@ -262,15 +211,16 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     continue
                 i = _bind_setter(data, i + 2, entry, stack, records, special)
                 push(entry)
-            elif kind == _KIND_MARKER:
-                push(entry)
-                continue
-            elif kind == _KIND_SETTER:
+            elif kind == _SETTER:
                 i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
+            elif kind == _MARKER or kind == _HEAVY:
+                push(entry)
+                continue
             else:
-                # A container or record that is still open: a reference back, so a cycle.
-                push(_ODD)
+                # A container or record that is still open: a reference back, so a cycle. Its size is not known yet.
+                has_cycles = True
+                push(ODD)
                 continue
             if data[i] == 0x28 and data[i + 1] == _BINGET:
                 entry = memo[data[i + 2]]
@@ -288,7 +238,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
 
         elif opcode == 0x4B:  # BININT1
             i += 2
-            push(_EVEN)
+            push(ITEM)
 
         elif opcode == 0x74 or opcode == 0x85 or opcode == 0x86 or opcode == 0x87 or opcode == 0x29:
             # TUPLE, TUPLE1, TUPLE2, TUPLE3, EMPTY_TUPLE
@@ -296,7 +246,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if opcode == 0x86 and data[i + 1] == _REDUCE:
                 state = stack.pop()
                 if state >= special:
-                    state = _settle([state], memo, layout)[0]
+                    (state,) = settle([state])
             else:
                 if opcode == 0x74:
                     items = stack
@@ -318,7 +268,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 if items:
                     deepest = max(items)
                     if deepest >= special:
-                        items = _settle(items, memo, layout)
+                        items = settle(items)
                         deepest = max(items)
                     entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
                     if entry >= too_deep:
@@ -328,7 +278,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                     remember(entry)
                     i += 1
                 else:
-                    entry = _ODD
+                    entry = ODD
                 if data[i] != _REDUCE:
                     if data[i] != 0x86 or data[i + 1] != _REDUCE:
                         push(entry)
@@ -339,32 +289,39 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
                 if data[i : i + 3] != _FILLED:
                     raise PayloadError("a tuple without MEMOIZE")
                 setter, record = stack.pop(), stack[-1]
-                if setter < special or setter & _KIND_MASK != _KIND_SETTER:
+                if setter < special or setter & KIND_MASK != _SETTER:
                     raise PayloadError("a state without its record")
-                entry = (state + one_deep + 2) | 1
+                entry = state + one_deep + 2
+                # Most records have no hash, or one that does not look at what they hold.
+                entry = entry | 1 if setter >> INDEX_SHIFT & HASHED else entry & ~1
                 if entry >= too_deep:
                     raise LimitError("max_depth")
-                stack[-1] = memo[(record ^ special) >> _INDEX_SHIFT] = entry
+                stack[-1] = memo[(record ^ special) >> INDEX_SHIFT] = entry
                 i += 3
                 continue
             restorer = stack.pop()
-            if restorer < special or not _KIND_VALUE <= restorer & _KIND_MASK <= _KIND_MAKER:
+            kind = restorer & KIND_MASK
+            if restorer < special or not _HEAVY <= kind <= _MAKER:
                 raise PayloadError("REDUCE on something else than a restorer")
             i += 1
-            if restorer & _KIND_MASK == _KIND_MAKER:
+            if kind == _MAKER:
                 index = len(memo)
-                records[index] = restorer >> _INDEX_SHIFT
-                entry = special | index << _INDEX_SHIFT | _KIND_RECORD
-            elif entry + one_deep >= too_deep:
-                raise LimitError("max_depth")
+                records[index] = restorer >> INDEX_SHIFT
+                entry = special | index << INDEX_SHIFT | _RECORD
             else:
                 entry += one_deep
+                if entry >= too_deep:
+                    raise LimitError("max_depth")
+                if kind == _HEAVY:
+                    uncounted += WEIGHT
             if data[i] == _MEMOIZE:
                 remember(entry)
                 i += 1
-            elif data[i] != _POP or entry >= special:
+            elif data[i] != _POP or kind == _MAKER:
                 # POP and a memo read follow where the arguments led back to the value itself.
                 raise PayloadError("REDUCE without MEMOIZE")
+            else:
+                uncounted += 1
             push(entry)
 
         elif opcode == 0x28:  # MARK
@@ -378,11 +335,11 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
 
         elif opcode == 0x4D:  # BININT2
             i += 3
-            push(_EVEN)
+            push(ITEM)
 
         elif opcode == 0x4E or opcode == 0x88 or opcode == 0x89:  # NONE, NEWTRUE, NEWFALSE
             i += 1
-            push(_EVEN)
+            push(ITEM)
 
         elif opcode == 0x75 or opcode == 0x73:  # SETITEMS, SETITEM
             i += 1
@@ -396,28 +353,28 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if len(items) % 2:
                 raise PayloadError("a key without its value")
             target = stack[-1]
-            if target < special or target & _KIND_MASK != _KIND_DICT:
+            if target < special or target & KIND_MASK != _DICT:
                 raise PayloadError("SETITEMS on something else than a new dict")
             if not items:
                 continue
             deepest = max(items)
             if deepest >= special:
-                items = _settle(items, memo, layout)
+                items = settle(items)
                 deepest = max(items)
             for entry in items[::2]:
                 if entry & 1:
                     odd_keys += 1
                     odd_size += entry & size_mask
-            if odd_size > most_odd_size or odd_keys * odd_size > most_odd_work:
+            if odd_size > most_odd_size or odd_keys > max_odd_keys:
                 raise LimitError("max_odd_keys")
+            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
             count = len(items) // 2
-            if count >= many or batches:
-                _count(batches, target, count, max_items)
-            entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
-            if count != _BATCH:
-                stack[-1] = entry
+            if count >= many or open_ones.batches:
+                stack[-1] = fill(target, entry, count)
+            else:
+                stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
 
         elif opcode == 0x65 or opcode == 0x61:  # APPENDS, APPEND
             i += 1
@@ -428,29 +385,29 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             else:
                 items = [stack.pop()]
             target = stack[-1]
-            if target < special or target & _KIND_MASK != _KIND_LIST:
+            if target < special or target & KIND_MASK != _LIST:
                 raise PayloadError("APPENDS on something else than a new list")
             if not items:
                 continue
             deepest = max(items)
             if deepest >= special:
-                items = _settle(items, memo, layout)
+                items = settle(items)
                 deepest = max(items)
+            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
             count = len(items)
-            if count >= many or batches:
-                _count(batches, target, count, max_items)
-            entry = _filled(memo, target, deepest, sum(items), layout)
             if entry >= too_deep:
                 raise LimitError("max_depth")
-            if count != _BATCH:
-                stack[-1] = entry
+            if count >= many or open_ones.batches:
+                stack[-1] = fill(target, entry, count)
+            else:
+                stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
 
         elif opcode == 0x5D or opcode == 0x7D or opcode == 0x8F:  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET .. MEMOIZE
             if data[i + 1] != _MEMOIZE:
                 raise PayloadError("a container without MEMOIZE")
             i += 2
-            kind = _KIND_LIST if opcode == 0x5D else _KIND_DICT if opcode == 0x7D else _KIND_SET
-            entry = special | len(memo) << _INDEX_SHIFT | kind
+            kind = _LIST if opcode == 0x5D else _DICT if opcode == 0x7D else _SET
+            entry = special | len(memo) << INDEX_SHIFT | kind
             remember(entry)
             push(entry)
 
@@ -460,17 +417,18 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if data[i] != _MEMOIZE:
                 raise PayloadError("bytes without MEMOIZE")
             i += 1
-            entry = _SHORT[length]
+            entry = SHORT[length]
             remember(entry)
             push(entry)
 
         elif opcode == 0x47:  # BINFLOAT
             i += 9
-            push(_ODD)
+            push(ODD)
 
         elif opcode == 0x4A:  # BININT
+            # Odd: 33,000 of them, chosen to stand in each other's way in one dict, took more than a second.
             i += 5
-            push(_EVEN)
+            push(ODD)
 
         elif opcode == 0x58 or opcode == 0x42 or opcode == 0x96:  # BINUNICODE, BINBYTES, BYTEARRAY8 .. MEMOIZE
             start = i + (9 if opcode == 0x96 else 5)
@@ -479,7 +437,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             if data[i] != _MEMOIZE:
                 raise PayloadError("a str or bytes without MEMOIZE")
             i += 1
-            entry = _EVEN + ((length >> 4) << 1)
+            entry = ITEM + ((length >> 4) << 1)
             remember(entry)
             push(entry)
 
@@ -490,70 +448,71 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> None:
             push = stack.append
             deepest = max(items, default=0)
             if deepest >= special:
-                items = _settle(items, memo, layout)
+                items = settle(items)
                 deepest = max(items)
             for entry in items:
                 if entry & 1:
                     odd_keys += 1
                     odd_size += entry & size_mask
-            if odd_size > most_odd_size or odd_keys * odd_size > most_odd_work:
+            if odd_size > most_odd_size or odd_keys > max_odd_keys:
                 raise LimitError("max_odd_keys")
+            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
+            if entry >= too_deep:
+                raise LimitError("max_depth")
             if opcode == 0x91:
                 if data[i] != _MEMOIZE:
                     raise PayloadError("a frozenset without MEMOIZE")
                 if len(items) > max_items:
                     raise LimitError("max_items")
                 i += 1
-                entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
                 remember(entry)
                 push(entry)
             else:
                 target = stack[-1]
-                if target < special or target & _KIND_MASK != _KIND_SET:
+                if target < special or target & KIND_MASK != _SET:
                     raise PayloadError("ADDITEMS on something else than a new set")
                 if not items:
                     continue
                 count = len(items)
-                if count >= many or batches:
-                    _count(batches, target, count, max_items)
-                entry = _filled(memo, target, deepest, sum(items), layout)
-                if count != _BATCH:
-                    stack[-1] = entry
-            if entry >= too_deep:
-                raise LimitError("max_depth")
+                if count >= many or open_ones.batches:
+                    stack[-1] = fill(target, entry, count)
+                else:
+                    stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
 
         elif opcode == 0x8A:  # LONG1
             # By its length: a Decimal that is compared with an int converts the whole of it.
             length = data[i + 1]
             i += 2 + length
-            push(_ODD + ((length >> 4) << 1))
+            push(ODD + ((length >> 4) << 1))
 
         elif opcode == 0x8B:  # LONG4
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
                 raise LimitError("max_int_digits")
             i += 5 + length
-            push(_ODD + ((length >> 4) << 1))
+            push(ODD + ((length >> 4) << 1))
 
-        elif opcode == _POP:
-            # Written where a tuple, or the arguments of a restorer, led back to the value itself.
+        elif opcode == _POP or opcode == 0x31:  # POP, POP_MARK
+            # Written where a tuple, or the arguments of a restorer, led back to the value itself, which is read then.
             i += 1
-            if stack.pop() & (special | 4) > special:
-                raise PayloadError("POP of a restorer or an unfinished record")
-
-        elif opcode == 0x31:  # POP_MARK, for the same reason
-            i += 1
-            _settle(stack, memo, layout)
-            stack = frames.pop()
-            push = stack.append
+            if opcode == _POP:
+                settle([stack.pop()])
+            else:
+                settle(stack)
+                stack = frames.pop()
+                push = stack.append
+            if data[i] != _BINGET and data[i] != _LONG_BINGET and data[i] != _POP:
+                raise PayloadError("POP where nothing is read instead")
 
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
                 raise PayloadError("STOP before the end, or with more or less than one value")
-            if len(memo) > limits.max_objects:
+            if len(memo) + uncounted > limits.max_objects:
                 raise LimitError("max_objects")
-            _settle(stack, memo, layout)
-            return
+            settle(stack)
+            if has_cycles:
+                check_cycles(data, restorers, limits, most_odd_size // 2)
+            return odd_keys > FEW_KEYS
 
         else:
             raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")
@@ -570,43 +529,55 @@ def _counting(memo: list[int], most: int) -> Callable[[int], None]:
     return remember
 
 
-def _count(batches: dict[int, int], target: int, count: int, max_items: int) -> None:
-    """Count the items of a container that is filled in batches."""
-    if count > _BATCH:
-        raise PayloadError("a batch longer than the pickler writes")
-    batches[target] = count + batches.get(target, 0)
-    if batches[target] > max_items:
-        raise LimitError("max_items")
+class _Open:
+    """The containers that may still be filled."""
 
+    def __init__(self, memo: list[int], layout: Layout, limits: Limits) -> None:
+        self._memo = memo
+        self._layout = layout
+        self._max_items = limits.max_items
+        #: Of those that were filled in full batches so far: items and entry.
+        self.batches: dict[int, tuple[int, int]] = {}
 
-def _filled(memo: list[int], target: int, deepest: int, total: int, layout: Layout) -> int:
-    """Return the entry of a container after a batch of items, and note it in the memo."""
-    index = (target ^ layout.special) >> _INDEX_SHIFT
-    before = memo[index]
-    if before >= layout.special:
-        before = _ODD
-    depth = max(before & ~layout.size_mask, (deepest & ~layout.size_mask) + layout.one_deep)
-    entry = (depth + (before & layout.size_mask) + (total & layout.size_mask)) | 1
-    memo[index] = entry
-    return entry
+    def settle(self, items: list[int]) -> list[int]:
+        """Return the items as plain values.
 
+        :raises PayloadError: if a restorer, or a record that was not filled in, is among them.
+        """
+        special = self._layout.special
+        return [item if item < special else self._settled(item) for item in items]
 
-def _settle(items: list[int], memo: list[int], layout: Layout) -> list[int]:
-    """Return the items as plain values.
+    def _settled(self, item: int) -> int:
+        kind = item & KIND_MASK
+        if kind == _MARKER:
+            return MARKER_AS_DATA
+        if kind > _SET:
+            raise PayloadError("a restorer or an unfinished record used as a value")
+        return self._closed(item)
 
-    :raises PayloadError: if a restorer, or a record that was not filled in, is among them.
-    """
-    return [item if item < layout.special else _settled(item, memo, layout) for item in items]
+    def _closed(self, target: int) -> int:
+        """Note that nothing more can be put in a container: it has its last batch, or was taken as a value."""
+        _count, entry = self.batches.pop(target, (0, ODD))
+        self._memo[(target ^ self._layout.special) >> INDEX_SHIFT] = entry
+        return entry
 
+    def fill(self, target: int, entry: int, count: int) -> int:
+        """Note a batch of a container that is filled in more than one, and return what stands for it.
 
-def _settled(item: int, memo: list[int], layout: Layout) -> int:
-    kind = item & _KIND_MASK
-    if kind == _KIND_MARKER:
-        return _MARKER_AS_DATA
-    if kind > _KIND_SET:
-        raise PayloadError("a restorer or an unfinished record used as a value")
-    filled = memo[(item ^ layout.special) >> _INDEX_SHIFT]
-    return _ODD if filled >= layout.special else filled
+        :param target: the container.
+        :param entry: what would stand for it with this batch alone.
+        :param count: items of the batch.
+        """
+        if count > _BATCH:
+            raise PayloadError("a batch longer than the pickler writes")
+        items, before = self.batches.get(target, (0, 0))
+        if items + count > self._max_items:
+            raise LimitError("max_items")
+        mask = self._layout.size_mask
+        entry = (max(before & ~mask, entry & ~mask) + (before & mask) + (entry & mask)) | 1
+        self.batches[target] = items + count, entry
+        # Behind a full batch another one may follow.
+        return target if count == _BATCH else self._closed(target)
 
 
 def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: dict[int, int], special: int) -> int:
@@ -620,7 +591,7 @@ def _bind_setter(data: bytes, i: int, setter: int, stack: list[int], records: di
         index, i = int.from_bytes(data[i + 1 : i + 5], "little"), i + 5
     else:
         raise PayloadError("a setter without its record")
-    if stack[-1] != special | index << _INDEX_SHIFT | _KIND_RECORD or records[index] != setter >> _INDEX_SHIFT:
+    if stack[-1] != special | index << INDEX_SHIFT | _RECORD or records[index] != setter >> INDEX_SHIFT:
         raise PayloadError("a setter on another record than the one just made")
     return i
 

@@ -28,11 +28,15 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession.exceptions import RefusedError
+from flask_picklesession.pickling import Limits
+from flask_picklesession.pickling.unpickler import unpickle
 
 from ..pickling import assembler as a
-from ..pickling import models
+from ..pickling import models, test_cycles
 from ..pickling.test_bypasses import ATTACKS
 from ..pickling.test_serializer import VALUES
+from ..pickling.walks import TooLong, containers_of, walk
 from . import techniques
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -50,12 +54,15 @@ ALLOWED = frozenset(
 #: Seconds of CPU that one value may take: with the interpreter slowed down by what watches it.
 SECONDS = 2.0
 
-SERIALIZER = PickleSerializer(models.make_allow(), verdicts_kept=0)
+#: Items that a walk through a value may meet: fewer than by default, for the search to come upon them.
+MOST_EXPANDED = 5_000
+
+SERIALIZER = PickleSerializer(models.make_allow(), limits=Limits(max_expanded=MOST_EXPANDED), verdicts_kept=0)
 NAMES = sorted(written.decode().replace("/", ".") for written in SERIALIZER._entries)
 REAL = [
     segment
-    for value in VALUES
-    if isinstance(segment := SERIALIZER.dump_value([value, value]), bytes) and len(segment) < 2000
+    for value in [*([value, value] for value in VALUES), *(make() for make in test_cycles.ACCEPTED.values())]
+    if isinstance(segment := PickleSerializer(models.make_allow()).dump_value(value), bytes) and len(segment) < 2000
 ]
 
 
@@ -80,11 +87,30 @@ def check(data: bytes) -> bool:
         else:
             accepted = True
             _check_types(value)
+            _check_walks(value, MOST_EXPANDED + len(data))
+            if load == SERIALIZER.load_value and _written(value) != _written(unpickle(data, SERIALIZER._guarded)):
+                raise Broken("the two unpicklers differ")
         if time.process_time() - started > SECONDS:
             raise Broken("took too long")
     if (len(sys.modules), _fingerprint()) != before:
         raise Broken("changed the process")
     return accepted
+
+
+def _check_walks(value: object, most: int) -> None:
+    for part in containers_of(value):
+        try:
+            walk(part, most)
+        except TooLong:
+            raise Broken("a walk goes on for too long") from None
+
+
+def _written(value: object) -> bytes | None:
+    try:
+        return SERIALIZER._pickle(value, "value", None)[0]
+    except RefusedError:
+        # Restored, but not to be stored again.
+        return None
 
 
 def _fingerprint() -> object:
@@ -177,7 +203,7 @@ def search(seconds: float, seed: int) -> tuple[int, int]:
     tried = accepted = 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        data = rng.choice((near_grammar, mutated))(rng)
+        data = rng.choice((near_grammar, mutated, mutated, test_cycles.program))(rng)
         accepted += _kept_if_broken(data)
         tried += 1
         if sys.stderr.isatty() and tried % 5000 == 0:
@@ -200,7 +226,7 @@ def guided(seconds: int, folder: Path) -> None:
     """
     import atheris
 
-    for module in ("verifier", "restorers", "records", "serializer", "unpickler"):
+    for module in ("verifier", "cycles", "restorers", "records", "serializer", "unpickler"):
         _instrument(atheris, sys.modules[f"flask_picklesession.pickling.{module}"])
     folder.mkdir(parents=True, exist_ok=True)
     for number, known in enumerate(_KNOWN):

@@ -246,6 +246,10 @@ REFUSED: dict[str, bytes] = {
         a.get(0), TOUCH, b"a",
     ),
     "P25 argument that is shared by popping": a.segment(a.LIST, DECIMAL, a.get(0), a.TUPLE1, a.REDUCE, b"0"),
+    "P29 nine hundred colliding ints": a.segment(
+        a.DICT, b"(", *(a.long(n * (2**61 - 1)) + a.NONE for n in range(1, 900)), b"u"
+    ),
+    "P29 twenty colliding ints": a.segment(a.SET, b"(", *(a.long(n * (2**61 - 1)) for n in range(1, 20)), b"\x90"),
     "P35 pseudo-member": a.segment(a.name(RIGHT), a.small(255), a.TUPLE1, a.REDUCE),
     "P36 member by an unknown name": a.segment(a.name(COLOR), a.text("__class__"), a.TUPLE1, a.REDUCE),
     "P43 time zone of a foreign type": a.segment(
@@ -259,16 +263,13 @@ REFUSED: dict[str, bytes] = {
 
 #: Accepted: what they hold are allowed values, and no more than that.
 HARMLESS: dict[str, bytes] = {
-    "D22 network of all addresses": a.segment(a.name("ipaddress:IPv4Network"), a.text("0.0.0.0/0"), a.TUPLE1, a.REDUCE),
+    "D22 network of all addresses": a.segment(a.name("ipaddress:IPv4Network"), a.raw(bytes(5)), a.TUPLE1, a.REDUCE),
     "D27 path": a.segment(a.name("pathlib:PurePosixPath"), a.text("/etc/passwd"), a.TUPLE1, a.REDUCE),
     "G22 a thousand empty sets": a.segment(a.LIST, b"(", a.SET * 1000, b"e"),
     "G28 nineteen thousand empty sets": a.segment(b"(", a.SET * 19_000, a.TUPLE),
     "G38 lone surrogate": a.segment(b"\x8c\x03\xed\xa0\x80\x94"),
     "G39 list that holds itself": a.segment(a.LIST, a.get(0), b"a"),
     "G43 nan": a.segment(b"G\x7f\xf8\x00\x00\x00\x00\x00\x00"),
-    "P29 nine hundred colliding ints": a.segment(
-        a.DICT, b"(", *(a.long(n * (2**61 - 1)) + a.NONE for n in range(1, 900)), b"u"
-    ),
     "P37 field of another type": a.segment(EMPTY, FILL, a.text("name"), a.TUPLE1, a.small(5), a.TUPLE2, a.APPLY),
 }  # fmt: skip
 

@@ -1,0 +1,421 @@
+"""What cycles cost: measured on the graph of a value's containers and records, before anything is built.
+
+The verifier gives each value its size when it is closed. A value that refers to a container around it has none yet:
+what a walk meets depends on where it begins. A walk, as of ``repr``, stops where it comes to something that it is
+within already. So it meets each path through a cycle once; there can be as many as in a pile of shared tuples ("billion
+laughs"), and one of them can be longer than any nesting. Both are bounded here, for walks that begin at any part of
+the value, not only at its root: an application shows parts.
+
+Few paths are counted one by one. Many (a tree of thousands of nodes that know their parents) are bounded from above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from .entries import KIND_MASK, Kind, LimitError, is_hashed_by_value
+from .limits import DEEPEST, Limits
+
+#: A walk that begins within a cycle goes up and down again: it may go as deep as this many times the deepest nesting.
+#: Freeing a chain of a thousand crashes an interpreter whose threads have stacks of 128 KiB (CPython 3.13).
+DEEPER_IN_CYCLES = 4
+
+#: References that are looked at for each object that a value may have, at a sixth of a microsecond each. A value has
+#: two or three for each.
+STEPS_PER_OBJECT = 5
+
+#: References of a value whose paths are counted one by one: of more there are too many.
+MOST_COUNTED = 1_000
+
+_MAKER = int(Kind.MAKER)
+
+# From here on what stands on the stack is a restorer.
+_RESTORER = 1 << 40
+
+_NEW, _OPEN, _CLOSED = range(3)
+
+#: Open node -> how many references to it a walk meets, and how deep the deepest stands.
+References = dict[int, tuple[int, int]]
+
+
+class Graph:
+    """The containers, records and restored values of one verified segment, by number, and what they hold.
+
+    Tuples and restored values that hold none of these count as items of what holds them.
+
+    :param data: verified bytes.
+    :param restorers: as the verifier was given them.
+    """
+
+    def __init__(self, data: bytes, restorers: Mapping[bytes, int]) -> None:
+        #: Items that each holds itself, and one for itself.
+        self.items: list[int] = []
+        #: Nodes that each holds, as often as it does.
+        self.parts: list[list[int]] = []
+        #: Whether hashing it goes on to its parts; what is mutable has no hash, or one that does not look at them.
+        self.is_hashed: list[bool] = []
+        #: What keys and elements are, as often as they are: nodes, or numbers of items below zero.
+        self.keys: list[int] = []
+        #: The whole value.
+        self.root = self._read(data, restorers)
+
+    def _mutable(self, *, is_hashed: bool = False) -> int:
+        self.items.append(1)
+        self.parts.append([])
+        self.is_hashed.append(is_hashed)
+        return len(self.items) - 1
+
+    def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
+        if not items:
+            return -1
+        if max(items) < 0:
+            return sum(items) - 1
+        number = self._mutable(is_hashed=is_hashed)
+        self._put(number, items)
+        return number
+
+    def _put(self, number: int, items: list[int]) -> None:
+        parts = [item for item in items if item >= 0]
+        self.parts[number] += parts
+        self.items[number] -= sum(items) - sum(parts)
+
+    def _fill_record(self, record: int, state: int) -> None:
+        if state >= 0 and self.is_hashed[state]:
+            # The parts of a tuple that is there for this record only.
+            self.items[record] += self.items[state]
+            self.parts[record] += self.parts[state]
+        else:
+            self._put(record, [state])
+
+    def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
+        stack: list[int] = []
+        frames: list[list[int]] = []
+        memo: list[int] = []
+        name = b""
+        i = 2
+        while True:
+            opcode = data[i]
+            i += 1
+            if opcode == 0x68:  # BINGET
+                stack.append(memo[data[i]])
+                i += 1
+            elif opcode == 0x94:  # MEMOIZE
+                memo.append(stack[-1])
+            elif opcode == 0x6A:  # LONG_BINGET
+                stack.append(memo[int.from_bytes(data[i : i + 4], "little")])
+                i += 4
+            elif opcode in _FIXED:
+                stack.append(-1)
+                i += _FIXED[opcode]
+            elif opcode in _LENGTHS:
+                start = i + _LENGTHS[opcode]
+                length = int.from_bytes(data[i:start], "little")
+                i = start + length
+                name = data[start:i]
+                stack.append(-1 - (length >> 4))
+            elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
+                state, record = stack.pop(), stack.pop()
+                self._fill_record(record, state)
+                stack.pop()
+                i += 2
+            elif opcode in _TUPLES:
+                if opcode == 0x74:
+                    items, stack = stack, frames.pop()
+                else:
+                    rest = len(stack) - _TUPLES[opcode]
+                    items = stack[rest:]
+                    del stack[rest:]
+                stack.append(self._immutable(items))
+            elif opcode == 0x52:  # REDUCE
+                arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
+                is_hashed = is_hashed_by_value(restorer)
+                if restorer & KIND_MASK == _MAKER:
+                    stack.append(self._mutable(is_hashed=is_hashed))
+                else:
+                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
+            elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
+                stack.append(self._mutable())
+            elif opcode == 0x28:  # MARK
+                frames.append(stack)
+                stack = []
+            elif opcode in (0x61, 0x65):  # APPEND, APPENDS
+                items, stack = ([stack.pop()], stack) if opcode == 0x61 else (stack, frames.pop())
+                self._put(stack[-1], items)
+            elif opcode in (0x73, 0x75, 0x90, 0x91):  # SETITEM, SETITEMS, ADDITEMS, FROZENSET
+                if opcode == 0x73:
+                    items = stack[-2:]
+                    del stack[-2:]
+                else:
+                    items, stack = stack, frames.pop()
+                self.keys += items[:: 2 if opcode in (0x73, 0x75) else 1]
+                if opcode == 0x91:
+                    stack.append(self._immutable(items))
+                else:
+                    self._put(stack[-1], items)
+            elif opcode == 0x93:  # STACK_GLOBAL
+                del stack[-2:]
+                stack.append(_RESTORER | restorers[name])
+            elif opcode == 0x30:  # POP
+                stack.pop()
+            elif opcode == 0x31:  # POP_MARK
+                stack = frames.pop()
+            else:  # STOP
+                return stack[-1]
+
+
+# Opcode -> bytes of its operand, of those that push one item.
+_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}
+
+# Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
+_LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
+
+# Opcode -> items. TUPLE takes all behind the mark.
+_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}
+
+
+def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int) -> None:
+    """Refuse a value through whose cycles a walk would go on for too long, or too deep, or hashing would.
+
+    :param data: verified bytes.
+    :param restorers: as the verifier was given them.
+    :param limits: the bounds.
+    :param most_hashed: items that hashing all keys may meet.
+    :raises LimitError: with the limit's name.
+    """
+    graph = Graph(data, restorers)
+    if graph.root < 0:
+        return
+    _Measure(graph.items, graph.parts, limits).run([graph.root])
+    hashed = _Measure(
+        [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
+        [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
+        limits,
+    )
+    hashed.run([key for key in graph.keys if key >= 0])
+    if sum(hashed.sizes[key] if key >= 0 else -key for key in graph.keys) > most_hashed:
+        raise LimitError("max_odd_keys")
+
+
+class _Measure:
+    """Finds what a walk from each node meets at the most, and how deep it goes.
+
+    Goes through the graph once, depth first. A node that is gone through is closed; it has met what its parts did, and
+    one item for each reference to a node that is still open, around it. Where it is met again, or where a walk begins
+    at it, these references go on to what is closed by then; and stop where that leads to this node again.
+
+    :param items: of each node.
+    :param parts: of each node.
+    """
+
+    def __init__(self, items: list[int], parts: list[list[int]], limits: Limits) -> None:
+        self._items = items
+        self._parts = parts
+        self._most = limits.max_expanded
+        self._deepest = DEEPER_IN_CYCLES * limits.max_depth
+        self._steps = STEPS_PER_OBJECT * limits.max_objects
+        self._state = bytearray(len(items))
+        self.sizes = list(items)
+        self._depths = [1] * len(items)
+        # To what is open, of those nodes that lead to it.
+        self._references: dict[int, References] = {}
+        # What it was when a node was closed that has references: what those around it got. The last closed stands last.
+        self._own: dict[int, tuple[int, References]] = {}
+
+    def run(self, roots: Iterable[int]) -> None:
+        """Measure these nodes and all that they lead to.
+
+        :raises LimitError: if one exceeds a limit.
+        """
+        try:
+            for root in roots:
+                if self._state[root] == _NEW:
+                    self._go_through(root)
+            self._finish()
+        except LimitError as error:
+            # Of a few nodes that all refer to each other there are fewer paths than that.
+            if sum(map(len, self._parts)) > MOST_COUNTED:
+                raise
+            try:
+                self._count(roots)
+            except LimitError:
+                raise error from None
+
+    def _check(self, size: int, depth: int) -> None:
+        if size > self._most:
+            raise LimitError("max_expanded")
+        if depth > self._deepest:
+            raise LimitError("max_depth")
+
+    def _spend(self, steps: int) -> None:
+        self._steps -= steps
+        if self._steps < 0:
+            raise LimitError("max_objects")
+
+    def _go_through(self, root: int) -> None:
+        state, sizes, references = self._state, self.sizes, self._references
+        state[root] = _OPEN
+        path, left = [root], [iter(self._parts[root])]
+        while path:
+            node = path[-1]
+            for part in left[-1]:
+                if state[part] == _NEW:
+                    state[part] = _OPEN
+                    path.append(part)
+                    left.append(iter(self._parts[part]))
+                    break
+                if state[part] == _OPEN:
+                    sizes[node] += 1
+                    _note(references.setdefault(node, {}), part, 1, 1)
+                else:
+                    if part in references:
+                        self._go_on(part, 0)
+                    self._add(node, part)
+            else:
+                path.pop()
+                left.pop()
+                self._close(node)
+                if path:
+                    self._add(path[-1], node)
+
+    def _close(self, node: int) -> None:
+        self._state[node] = _CLOSED
+        self._spend(len(self._parts[node]) + 1)
+        self._check(self.sizes[node], self._depths[node])
+        references = self._references.get(node)
+        if references is not None:
+            # Those to itself lead nowhere.
+            references.pop(node, None)
+            if references:
+                self._own[node] = self.sizes[node], dict(references)
+            else:
+                del self._references[node]
+
+    def _add(self, whole: int, part: int) -> None:
+        self.sizes[whole] += self.sizes[part]
+        if self._depths[part] >= self._depths[whole]:
+            self._depths[whole] = self._depths[part] + 1
+        references = self._references.get(part)
+        if references:
+            self._spend(len(references))
+            own = self._references.setdefault(whole, {})
+            for target, (count, depth) in references.items():
+                _note(own, target, count, depth + 1)
+
+    def _go_on(self, node: int, hops: int) -> None:
+        """Let the references of a closed node go on to what was closed since."""
+        references, (own_size, own_references) = self._references[node], self._own[node]
+        if hops > DEEPEST:
+            raise LimitError("max_depth")
+        for target in [target for target in references if self._state[target] == _CLOSED]:
+            count, at = references.pop(target)
+            further = self._references.get(target, {})
+            if further:
+                self._go_on(target, hops + 1)
+            self._spend(len(further) + 1)
+            self.sizes[node] += count * (self.sizes[target] - own_size)
+            self._depths[node] = max(self._depths[node], at + self._depths[target])
+            for beyond, (times, depth) in further.items():
+                less = own_references.get(beyond, (0, 0))[0]
+                _note(references, beyond, count * (times - less), at + depth)
+            self._check(self.sizes[node], self._depths[node])
+        if not references:
+            del self._references[node]
+
+    def _finish(self) -> None:
+        """Let all references go on: everything is closed. What they lead to was closed later."""
+        for node, (own_size, references) in reversed(self._own.items()):
+            size, depth = own_size, self._depths[node]
+            self._spend(len(references))
+            for target, (count, at) in references.items():
+                size += count * (self.sizes[target] - own_size)
+                depth = max(depth, at + self._depths[target])
+            self._check(size, depth)
+            self.sizes[node], self._depths[node] = size, depth
+
+    # -- few paths: each is walked
+
+    def _count(self, roots: Iterable[int]) -> None:
+        """Measure the nodes of each cycle one by one, and all others by what they hold."""
+        self.sizes, self._depths = list(self._items), [1] * len(self._items)
+        for component in self._components(roots):
+            inside = set(component)
+            inner = {}
+            for node in component:
+                outer = [part for part in self._parts[node] if part not in inside]
+                inner[node] = [part for part in self._parts[node] if part in inside]
+                self.sizes[node] += sum(map(self.sizes.__getitem__, outer))
+                self._depths[node] += max(map(self._depths.__getitem__, outer), default=0)
+                self._check(self.sizes[node], self._depths[node])
+            walked = {node: self._walked(node, inner) for node in component if inner[node]}
+            for node, (size, depth) in walked.items():
+                self.sizes[node], self._depths[node] = size, depth
+
+    def _walked(self, start: int, inner: dict[int, list[int]]) -> tuple[int, int]:
+        sizes, depths = self.sizes, self._depths
+        size, depth = sizes[start], depths[start]
+        path, left, within = [start], [iter(inner[start])], {start}
+        steps = self._steps
+        while path:
+            for part in left[-1]:
+                steps -= 1
+                if part in within:
+                    size += 1
+                    continue
+                size += sizes[part]
+                if len(path) + depths[part] > depth:
+                    depth = len(path) + depths[part]
+                within.add(part)
+                path.append(part)
+                left.append(iter(inner[part]))
+                break
+            else:
+                within.discard(path.pop())
+                left.pop()
+                if steps < 0:
+                    break
+        self._spend(self._steps - steps)
+        self._check(size, depth)
+        return size, depth
+
+    def _components(self, roots: Iterable[int]) -> Iterator[list[int]]:
+        """Yield the strongly connected components, those that others lead to first (Tarjan 1972)."""
+        order: dict[int, int] = {}
+        low: dict[int, int] = {}
+        waiting: list[int] = []
+        is_waiting: set[int] = set()
+        path: list[tuple[int, Iterator[int]]] = []
+
+        def enter(node: int) -> None:
+            order[node] = low[node] = len(order)
+            waiting.append(node)
+            is_waiting.add(node)
+            path.append((node, iter(self._parts[node])))
+            self._spend(len(self._parts[node]))
+
+        for root in roots:
+            if root not in order:
+                enter(root)
+            while path:
+                node, parts = path[-1]
+                for part in parts:
+                    if part not in order:
+                        enter(part)
+                        break
+                    if part in is_waiting and order[part] < low[node]:
+                        low[node] = order[part]
+                else:
+                    path.pop()
+                    if path:
+                        holder = path[-1][0]
+                        low[holder] = min(low[holder], low[node])
+                    if low[node] == order[node]:
+                        component = [waiting.pop()]
+                        while component[-1] != node:
+                            component.append(waiting.pop())
+                        is_waiting.difference_update(component)
+                        yield component
+
+
+def _note(references: References, target: int, count: int, depth: int) -> None:
+    known = references.get(target)
+    references[target] = (count, depth) if known is None else (known[0] + count, max(known[1], depth))

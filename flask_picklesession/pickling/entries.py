@@ -1,0 +1,112 @@
+"""What stands for a value while bytes are verified: one int, so that ``sum`` and ``max`` over items run in C.
+
+::
+
+    depth << shift | size << 1 | odd
+
+*Size* counts the items that a walk through the value meets, shared parts each time; *odd* says that a writer can
+choose the value's hash. Ints from ``special`` on are no plain values; the lowest bits say what they are, those above
+where more is known of them::
+
+    special | index << INDEX_SHIFT | kind
+
+A plain ``max`` over items shows whether one of these is among them. A :class:`Layout` packs them as tightly as the
+limits allow: with the default ones each fits in the 30 bits that CPython computes with quickly.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..exceptions import PayloadError
+from .limits import Limits
+from .names import MARKER
+
+INDEX_SHIFT = 4
+KIND_MASK = 15
+
+#: A small item, and one whose hash a writer can choose. In sizes one item counts 2, as bit 0 is taken.
+ITEM = 2
+ODD = 3
+
+
+class Kind(IntEnum):
+    """What a special entry is."""
+
+    #: The text that stands before each name, and is a plain value when it is used as data.
+    MARKER = 0
+    #: Containers that may still be filled.
+    LIST = 1
+    DICT = 2
+    SET = 3
+    #: A record that must be filled in.
+    RECORD = 4
+    #: A restorer that makes a whole value of its arguments, and takes its time.
+    HEAVY = 5
+    #: A restorer that makes a whole value of its arguments.
+    VALUE = 6
+    #: A restorer that makes an empty record.
+    MAKER = 7
+    #: A restorer that fills in what its maker made.
+    SETTER = 8
+
+
+#: In the number of a restorer: whether the hash of what it restores looks at what that holds.
+HASHED = 1
+
+# Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
+SHORT = tuple(ITEM + ((length >> 4) << 1) for length in range(256))
+
+MARKER_AS_DATA = SHORT[len(MARKER)]
+
+
+class Layout(NamedTuple):
+    """Where depth and size stand in an entry, for given limits."""
+
+    one_deep: int
+    two_deep: int
+    size_mask: int
+    special: int
+    too_deep: int
+    #: Length of a short str or bytes -> its entry, that of the tuple around it, and of what is restored from that.
+    leaves: tuple[tuple[int, int, int], ...]
+
+
+@lru_cache(maxsize=8)
+def layout_for(limits: Limits) -> Layout:
+    """Return the tightest layout in which no size of a value within these limits runs into its depth."""
+    # Each byte can push one item, long strings count more, and all that is read back from the memo counts again.
+    largest = 2 * limits.max_value_size + limits.max_value_size // 8 + 2 * limits.max_expanded
+    shift = largest.bit_length()
+    one_deep, two_deep = 1 << shift, 2 << shift
+    leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in SHORT)
+    too_deep = (limits.max_depth + 1) << shift
+    # Two levels above the deepest may be computed before they are refused.
+    special = 1 << (too_deep + two_deep).bit_length()
+    return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
+
+
+def restorer_entry(kind: Kind, number: int, *, is_hashed: bool) -> int:
+    """Return what stands for a restorer, above :attr:`Layout.special`.
+
+    :param kind: :attr:`Kind.HEAVY`, :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
+    :param number: the same for a maker and its setter.
+    :param is_hashed: whether the hash of what it restores looks at what that holds.
+    """
+    return (number << 1 | is_hashed) << INDEX_SHIFT | kind
+
+
+def is_hashed_by_value(entry: int) -> bool:
+    """Tell whether the hash of what a restorer restores looks at what that holds."""
+    return bool(entry >> INDEX_SHIFT & HASHED)
+
+
+class LimitError(PayloadError):
+    """The bytes are well-formed but exceed a limit."""
+
+    def __init__(self, limit: str) -> None:
+        #: The limit's name.
+        self.limit = limit
+        super().__init__(f"the value exceeds the limit {limit}")
