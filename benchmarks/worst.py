@@ -10,19 +10,19 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
-from ipaddress import IPv6Address
-from pathlib import PurePosixPath
+from datetime import date
 from typing import Any
-from uuid import UUID
 
-from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer
+from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession.pickling import entries, verifier
 from flask_picklesession.pickling.limits import DEFAULT_LIMITS
 from tests.pickling import assembler as a
-from tests.pickling.models import Money, make_allow
+from tests.pickling import test_cycles
+from tests.pickling.models import make_allow
 
 from .measure import progress, table
+
+SERIALIZER = PickleSerializer(make_allow(), verdicts_kept=0)
 
 #: The costliest that are printed.
 SHOWN = 12
@@ -31,17 +31,17 @@ SHOWN = 12
 SECONDS, MEMORY = 0.1, 64 << 20
 
 
-def restored(name: str, *arguments: bytes) -> Callable[[int], bytes]:
-    """Return what writes one value of a type again and again."""
-    end = {1: a.TUPLE1, 2: a.TUPLE2, 3: a.TUPLE3}.get(len(arguments), a.TUPLE)
-    mark = b"(" if len(arguments) > 3 else b""
-    return lambda index: a.get(index) + mark + b"".join(arguments) + end + a.REDUCE
+def long_text(text: bytes) -> bytes:
+    """Push a str of any length."""
+    return b"X" + len(text).to_bytes(4, "little") + text + a.MEMOIZE
 
 
-#: Kind -> the name that it restores, and what one more value takes. ``get(0)`` stands for the restorer.
+#: Kind -> the name that it restores, and its arguments.
 RESTORED: dict[str, tuple[str, tuple[bytes, ...]]] = {
     "Decimal, short": ("decimal:Decimal", (a.text("1"),)),
     "Decimal, long": ("decimal:Decimal", (a.text("9" * 200 + ".5"),)),
+    "Decimal, longest": ("decimal:Decimal", (long_text(b"9" * 1024),)),
+    "Decimal, exponent": ("decimal:Decimal", (a.text("1e9999"),)),
     "Fraction, short": ("fractions:Fraction", (a.small(3), a.small(7))),
     "Fraction, long": ("fractions:Fraction", (a.long(3**2400), a.long(2**4000 + 1))),
     "complex": ("builtins:complex", (b"G" + bytes(8), b"G" + bytes(8))),
@@ -53,18 +53,22 @@ RESTORED: dict[str, tuple[str, tuple[bytes, ...]]] = {
     "time": ("datetime:time", (a.small(1), a.small(1), a.small(1), a.small(1), a.small(0))),
     "ZoneInfo": ("zoneinfo:ZoneInfo", (a.text("UTC"),)),
     "UUID": ("uuid:UUID", (a.raw(bytes(16)),)),
-    "IPv4Address": ("ipaddress:IPv4Address", (a.text("1.1.1.1"),)),
-    "IPv4Network": ("ipaddress:IPv4Network", (a.text("1.1.1.1/32"),)),
-    "IPv4Interface, packed": ("ipaddress:IPv4Interface", (a.raw(bytes(5)),)),
-    "IPv4Interface": ("ipaddress:IPv4Interface", (a.text("1.1.1.1/32"),)),
-    "IPv6Address": ("ipaddress:IPv6Address", (a.text("::1"),)),
-    "IPv6Network": ("ipaddress:IPv6Network", (a.text("::1"),)),
-    "IPv6Interface": ("ipaddress:IPv6Interface", (a.text("::1/128"),)),
+    "IPv4Address": ("ipaddress:IPv4Address", (a.raw(bytes(4)),)),
+    "IPv4Network": ("ipaddress:IPv4Network", (a.raw(bytes(5)),)),
+    "IPv4Interface": ("ipaddress:IPv4Interface", (a.raw(bytes(5)),)),
+    "IPv6Address": ("ipaddress:IPv6Address", (a.raw(bytes(16)),)),
+    "IPv6Address, scope": ("ipaddress:IPv6Address", (a.text("1:2:3:4:5:6:1.2.3.4%" + "e" * 60),)),
+    "IPv6Network": ("ipaddress:IPv6Network", (a.raw(bytes(17)),)),
+    "IPv6Interface": ("ipaddress:IPv6Interface", (a.raw(bytes(17)),)),
+    "IPv6Interface, scope": ("ipaddress:IPv6Interface", (a.text("1:2:3:4:5:6:1.2.3.4%" + "e" * 60 + "/64"),)),
     "path": ("pathlib:PurePosixPath", (a.text("a/b/c/d"),)),
-    "path, long": ("pathlib:PureWindowsPath", (a.text("a/" * 100),)),
+    "path of many parts": ("pathlib:PureWindowsPath", (a.text("a/" * 63),)),
+    "path, long": ("pathlib:PureWindowsPath", (long_text(b"a" * 4096),)),
     "Markup": ("markupsafe:Markup", (a.text("x"),)),
+    "Markup, long": ("markupsafe:Markup", (long_text(b"x" * 20_000),)),
     "Enum": ("tests.pickling.models:Color", (a.text("RED"),)),
     "Flag": ("tests.pickling.models:Right", (a.small(3),)),
+    "restore=": ("tests.pickling.models:Temperature", (a.small(1),)),
 }
 
 #: Kind -> one more item of a list.
@@ -102,16 +106,32 @@ def plain(item: bytes) -> bytes:
     return a.segment(a.LIST, listed(item, count))
 
 
-def of_restored(name: str, arguments: tuple[bytes, ...], objects: int) -> bytes:
+_WRAP = {1: a.TUPLE1, 2: a.TUPLE2, 3: a.TUPLE3}
+
+
+def of_restored(name: str, arguments: tuple[bytes, ...], *, is_shared: bool, is_dropped: bool) -> bytes:
     """Return a list of as many of a restored value as the limits take.
 
-    :param objects: of each, as the verifier counts them.
+    :param is_shared: whether all are restored from the same texts, by reference.
+    :param is_dropped: whether each is thrown away again, and something else read instead.
     """
-    # Memo: the list, marker, name, restorer.
-    one = restored(name, *arguments)(3)
-    first = a.name(name) + one[2:]
-    count = min((DEFAULT_LIMITS.max_size - 1200) // len(one) - 10, DEFAULT_LIMITS.max_objects // objects - 10)
-    return a.segment(a.LIST, b"(" + first + one * min(999, count) + b"e", listed(one, max(0, count - 999)))
+    # Memo: the list, the arguments that have a place there, marker, name, restorer.
+    places = [part for part in arguments if part[-1:] == a.MEMOIZE]
+    restorer = a.get(len(places) + 3)
+    count, referred = 0, []
+    for part in arguments:
+        count += part in places
+        referred.append(a.get(count) if is_shared and part in places else part)
+    wrapped = (b"(" if len(arguments) > 3 else b"") + b"".join(referred) + _WRAP.get(len(arguments), a.TUPLE)
+    wrapped += b"R0" + a.get(0) if is_dropped else a.REDUCE
+    is_heavy = SERIALIZER._entries[name.replace(".", "/").encode()] & entries.KIND_MASK == entries.Kind.HEAVY
+    objects = 2 + (0 if is_shared else len(places)) + (verifier.WEIGHT if is_heavy else 0)
+    room = DEFAULT_LIMITS.max_size - 1200 - sum(map(len, arguments))
+    count = min(room // (len(wrapped) + 2), DEFAULT_LIMITS.max_objects // objects) - 10
+    first = b"".join(places) + a.name(name) + wrapped
+    return a.segment(
+        a.LIST, b"(" + first + (restorer + wrapped) * min(900, count) + b"e", listed(restorer + wrapped, count - 900)
+    )
 
 
 def records(name: str) -> bytes:
@@ -147,10 +167,34 @@ def references() -> bytes:
     return a.segment(a.LIST, first, listed(a.get(1), DEFAULT_LIMITS.max_items - 1000))
 
 
-def colliding() -> bytes:
-    """Return sets of ints that all collide, as many as may be."""
-    step = 2**61 - 1
-    return a.segment(a.SET, b"(", *(a.long(n * step) for n in range(1, DEFAULT_LIMITS.max_odd_keys)), b"\x90")
+def chosen_ints() -> bytes:
+    """Return sets of ints that all begin in the same place of their table, as many as may be."""
+    made = [b"J" + (n << 16).to_bytes(4, "little") for n in range(1, DEFAULT_LIMITS.max_odd_keys)]
+    batches = (b"(" + b"".join(made[start : start + 1000]) + b"\x90" for start in range(0, len(made), 1000))
+    return a.segment(a.SET, *batches)
+
+
+def guarded() -> bytes:
+    """Return what makes the slower unpickler work: a few keys, and all else that fits."""
+    floats = a.SET + b"(" + b"".join(b"G" + number.to_bytes(8, "big") for number in range(5)) + b"\x90"
+    return a.segment(
+        a.LIST, b"(" + floats + b"e", listed(a.text(""), DEFAULT_LIMITS.max_objects - 10), listed(a.NONE, 79_000)
+    )
+
+
+def cyclic(make: Callable[[], Any]) -> bytes:
+    """Return the pickle of a value with cycles, whether it is accepted or not."""
+    written, _is_risky = SERIALIZER._pickle(make(), "value", None)
+    return written
+
+
+def tangle() -> Any:
+    """Return lists in lists, each with references to all that are around it: as many paths as may be looked at."""
+    around: list[Any] = [[]]
+    for _level in range(30):
+        around.append(around[:])
+        around[-2].append(around[-1])
+    return [around[0], [around[0]] * 60_000]
 
 
 def nested() -> bytes:
@@ -164,57 +208,50 @@ def candidates() -> dict[str, bytes]:
     return {
         **{kind: plain(item) for kind, item in PLAIN.items()},
         **{
-            kind: of_restored(name, arguments, sum(part[-1:] == a.MEMOIZE for part in arguments) + 2)
+            f"{kind}{', shared' * is_shared}{', dropped' * is_dropped}": of_restored(
+                name, arguments, is_shared=is_shared, is_dropped=is_dropped
+            )
             for kind, (name, arguments) in RESTORED.items()
+            for is_shared in (False, True)
+            for is_dropped in (False, True)
         },
         "record": records("tests.pickling.models:Node"),
         "record with a hash": records("tests.pickling.models:Hashed"),
         "pydantic model": records("tests.pickling.models:Model"),
-        "long str": a.segment(b"X" + (260_000).to_bytes(4, "little") + b"x" * 260_000 + a.MEMOIZE),
-        "long str of wide characters": a.segment(b"X" + (260_000).to_bytes(4, "little") + b"\xf0\x9f\x98\x80" * 65_000 + a.MEMOIZE),
+        "long str": a.segment(long_text(b"x" * 260_000)),
+        "long str of wide characters": a.segment(long_text(b"\xf0\x9f\x98\x80" * 65_000)),
         "shared tuples": shared(),
         "references": references(),
-        "colliding ints": colliding(),
         "nested lists": nested(),
-    }  # fmt: skip
+        "chosen ints": chosen_ints(),
+        "a few keys and much else": guarded(),
+        "tree that knows its parents": cyclic(lambda: test_cycles.tree(4000, 0)),
+        "tree of three levels": cyclic(lambda: test_cycles.tree(60, 60)),
+        "six friends": cyclic(lambda: test_cycles.friends(6)),
+        "twenty friends": cyclic(lambda: test_cycles.friends(20)),
+        "list that refers to itself": cyclic(lambda: test_cycles.in_batches()),
+        "tangle": cyclic(tangle),
+    }
 
 
-MODULUS = 2**61 - 1
-
-#: Kind -> what makes the one value of which as many as the limits take are put in a set or list.
-SESSIONS: dict[str, Callable[[int], Any]] = {
-    "colliding ints": lambda i: i * MODULUS + 1,
-    "colliding Decimals": lambda i: Decimal(i * MODULUS + 1),
-    "colliding Fractions": lambda i: Fraction(i * MODULUS + 1),
-    "colliding IPv6 addresses": lambda i: IPv6Address(i * MODULUS + 1),
-    "colliding UUIDs": lambda i: UUID(int=i * MODULUS + 1),
-    "colliding pairs": lambda i: (None, i * MODULUS + 1),
-    "colliding records": lambda i: Money(i * MODULUS + 1),
-    "paths": lambda i: PurePosixPath("a/" * 200),
+#: Kind -> a small value, of which many fit into a session.
+SMALL: dict[str, Any] = {
+    "empty list": [],
+    "five floats in a set": {0.5, 1.5, 2.5, 3.5, 4.5},
+    "five of the longest ints": {1 << (14_200 + number) for number in range(5)},
+    "a date": date(2026, 1, 1),
+    "five friends": test_cycles.friends(5),
+    "a node and its child": test_cycles.tree(1, 0),
 }
 
 
-def largest_value(make: Callable[[int], Any], mark: int) -> bytes:
-    """Return the largest set of such values that is accepted, and one that marks it, or a list of unhashed ones."""
-    for count in range(1000, 0, -10):
-        items = [mark, *map(make, range(1, count))]
-        try:
-            return SERIALIZER.dump_value(items if make is SESSIONS["paths"] else set(items), "value")
-        except LimitExceededError:
-            pass
-    raise AssertionError("none is accepted")
-
-
-def session_cost(make: Callable[[int], Any]) -> tuple[int, int, float]:
-    """Return how many such values fill a session, their bytes, and the seconds of verifying and loading all of them."""
-    segments: list[bytes] = []
-    while sum(map(len, segments)) < DEFAULT_LIMITS.max_size:
-        segments.append(largest_value(make, len(segments)))
-    segments.pop()
+def session_cost(data: bytes) -> tuple[int, float]:
+    """Return how many such values fill a session, and the seconds of verifying and loading all of them."""
+    count = DEFAULT_LIMITS.max_size // (len(data) + 8)
     started = time.process_time()
-    for segment in segments:
-        SERIALIZER.load_value(segment)
-    return len(segments), sum(map(len, segments)), time.process_time() - started
+    for _value in range(count):
+        SERIALIZER.load_value(data)
+    return count, time.process_time() - started
 
 
 def cost(data: bytes) -> tuple[float, float, str]:
@@ -222,9 +259,6 @@ def cost(data: bytes) -> tuple[float, float, str]:
     with multiprocessing.get_context("fork").Pool(1) as pool:
         result: tuple[float, float, str] = pool.apply(_cost, (data,))
     return result
-
-
-SERIALIZER = PickleSerializer(make_allow(), verdicts_kept=0)
 
 
 def _cost(data: bytes) -> tuple[float, float, str]:
@@ -259,15 +293,17 @@ def main() -> None:
             for kind, (size, seconds, memory, outcome) in found[:SHOWN]
         ],
     )
+    accepted = [(kind, data) for kind, data in candidates().items() if cost(data)[2] == "accepted"]
+    accepted += [(kind, SERIALIZER.dump_value(value)) for kind, value in SMALL.items()]
     rows = []
-    for kind, make in SESSIONS.items():
+    for kind, data in accepted:
         progress(f"worst session: {kind}")
-        rows.append((kind, *session_cost(make)))
+        rows.append((kind, len(data), *session_cost(data)))
     rows.sort(key=lambda row: -row[3])
     table(
-        "Whole sessions of costly values, each read in one request",
-        ["values", "how many", "bytes", "ms"],
-        [[kind, str(count), str(size), f"{seconds * 1e3:.0f}"] for kind, count, size, seconds in rows],
+        "Whole sessions of one kind of value, all read in one request",
+        ["value", "bytes of one", "how many", "ms"],
+        [[kind, str(size), str(count), f"{seconds * 1e3:.0f}"] for kind, size, count, seconds in rows[:SHOWN]],
     )
 
 

@@ -6,7 +6,8 @@ within already. So it meets each path through a cycle once; there can be as many
 laughs"), and one of them can be longer than any nesting. Both are bounded here, for walks that begin at any part of
 the value, not only at its root: an application shows parts.
 
-Few paths are counted one by one. Many (a tree of thousands of nodes that know their parents) are bounded from above.
+Where few nodes refer to one another all paths are counted. Where there are many (a tree of thousands that know their
+parents) they are bounded from above.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from .entries import KIND_MASK, Kind, LimitError, is_hashed_by_value
-from .limits import DEEPEST, Limits
+from .limits import DEEPEST, DEFAULT_LIMITS, Limits
 
 #: A walk that begins within a cycle goes up and down again: it may go as deep as this many times the deepest nesting.
 #: Freeing a chain of a thousand crashes an interpreter whose threads have stacks of 128 KiB (CPython 3.13).
 DEEPER_IN_CYCLES = 4
 
-#: References that are looked at for each object that a value may have, at a sixth of a microsecond each. A value has
-#: two or three for each.
-STEPS_PER_OBJECT = 5
+#: References that are looked at for each byte of a value, and beside that for any value, where
+#: :data:`.limits.Limits.max_expanded` is the default: by as much more as that is raised. Each takes a quarter of a
+#: microsecond. Trees whose nodes know their parents want two for each byte; boards of a few fields want many.
+STEPS_PER_BYTE, SPARE_STEPS = 4, 200
 
-#: References of a value whose paths are counted one by one: of more there are too many.
-MOST_COUNTED = 1_000
+#: Nodes of a cycle all paths through which are counted: of more there are too many.
+MOST_COUNTED = 64
 
 _MAKER = int(Kind.MAKER)
 
@@ -185,11 +187,14 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     graph = Graph(data, restorers)
     if graph.root < 0:
         return
-    _Measure(graph.items, graph.parts, limits).run([graph.root])
+    raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
+    steps = raised * (SPARE_STEPS + STEPS_PER_BYTE * len(data))
+    _Measure(graph.items, graph.parts, limits, steps).run([graph.root])
     hashed = _Measure(
         [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
         [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
         limits,
+        steps,
     )
     hashed.run([key for key in graph.keys if key >= 0])
     if sum(hashed.sizes[key] if key >= 0 else -key for key in graph.keys) > most_hashed:
@@ -205,14 +210,15 @@ class _Measure:
 
     :param items: of each node.
     :param parts: of each node.
+    :param steps: how many references may be looked at.
     """
 
-    def __init__(self, items: list[int], parts: list[list[int]], limits: Limits) -> None:
+    def __init__(self, items: list[int], parts: list[list[int]], limits: Limits, steps: int) -> None:
         self._items = items
         self._parts = parts
         self._most = limits.max_expanded
         self._deepest = DEEPER_IN_CYCLES * limits.max_depth
-        self._steps = STEPS_PER_OBJECT * limits.max_objects
+        self._steps = steps
         self._state = bytearray(len(items))
         self.sizes = list(items)
         self._depths = [1] * len(items)
@@ -233,8 +239,6 @@ class _Measure:
             self._finish()
         except LimitError as error:
             # Of a few nodes that all refer to each other there are fewer paths than that.
-            if sum(map(len, self._parts)) > MOST_COUNTED:
-                raise
             try:
                 self._count(roots)
             except LimitError:
@@ -249,7 +253,7 @@ class _Measure:
     def _spend(self, steps: int) -> None:
         self._steps -= steps
         if self._steps < 0:
-            raise LimitError("max_objects")
+            raise LimitError("max_expanded")
 
     def _go_through(self, root: int) -> None:
         state, sizes, references = self._state, self.sizes, self._references
@@ -332,50 +336,53 @@ class _Measure:
             self._check(size, depth)
             self.sizes[node], self._depths[node] = size, depth
 
-    # -- few paths: each is walked
+    # -- few paths: all are walked
 
     def _count(self, roots: Iterable[int]) -> None:
-        """Measure the nodes of each cycle one by one, and all others by what they hold."""
+        """Measure the nodes of each cycle by all paths through it, and all others by what they hold."""
         self.sizes, self._depths = list(self._items), [1] * len(self._items)
         for component in self._components(roots):
-            inside = set(component)
-            inner = {}
+            inside = {node: place for place, node in enumerate(component)}
             for node in component:
                 outer = [part for part in self._parts[node] if part not in inside]
-                inner[node] = [part for part in self._parts[node] if part in inside]
                 self.sizes[node] += sum(map(self.sizes.__getitem__, outer))
                 self._depths[node] += max(map(self._depths.__getitem__, outer), default=0)
                 self._check(self.sizes[node], self._depths[node])
-            walked = {node: self._walked(node, inner) for node in component if inner[node]}
-            for node, (size, depth) in walked.items():
-                self.sizes[node], self._depths[node] = size, depth
+            if len(component) > 1 or component[0] in self._parts[component[0]]:
+                self._count_cycle(component, inside)
 
-    def _walked(self, start: int, inner: dict[int, list[int]]) -> tuple[int, int]:
-        sizes, depths = self.sizes, self._depths
-        size, depth = sizes[start], depths[start]
-        path, left, within = [start], [iter(inner[start])], {start}
-        steps = self._steps
-        while path:
-            for part in left[-1]:
-                steps -= 1
-                if part in within:
-                    size += 1
-                    continue
-                size += sizes[part]
-                if len(path) + depths[part] > depth:
-                    depth = len(path) + depths[part]
-                within.add(part)
-                path.append(part)
-                left.append(iter(inner[part]))
-                break
-            else:
-                within.discard(path.pop())
-                left.pop()
-                if steps < 0:
-                    break
-        self._spend(self._steps - steps)
-        self._check(size, depth)
-        return size, depth
+    def _count_cycle(self, component: list[int], inside: dict[int, int]) -> None:
+        """Measure the nodes of one cycle.
+
+        :param inside: node -> its place in the component.
+        """
+        if len(component) > MOST_COUNTED:
+            raise LimitError("max_expanded")
+        items = [self.sizes[node] for node in component]
+        parts = [[inside[part] for part in self._parts[node] if part in inside] for node in component]
+        # What a walk meets from a node on depends on what it is within, and not on the way there: the places of that
+        # as bits, and the node's -> items.
+        met: dict[tuple[int, int], int] = {}
+        most = len(component) * self._steps // sum(map(len, parts))
+
+        def walk(place: int, within: int) -> int:
+            size = met.get((place, within))
+            if size is None:
+                size, here = items[place], within | 1 << place
+                for part in parts[place]:
+                    size += 1 if here >> part & 1 else walk(part, here)
+                met[place, within] = size
+                if len(met) > most:
+                    raise LimitError("max_expanded")
+            return size
+
+        found = [walk(place, 0) for place in range(len(component))]
+        self._spend(len(met) * sum(map(len, parts)) // len(component))
+        # No deeper than through all of them.
+        depth = len(component) + max(map(self._depths.__getitem__, component))
+        for node, size in zip(component, found, strict=True):
+            self._check(size, depth)
+            self.sizes[node], self._depths[node] = size, depth
 
     def _components(self, roots: Iterable[int]) -> Iterator[list[int]]:
         """Yield the strongly connected components, those that others lead to first (Tarjan 1972)."""
