@@ -6,10 +6,14 @@ A policy takes the values of the base, mine and theirs, and returns the one that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from .merge import ABSENT
+
+#: What comparing or adding values raises that are no numbers, dates out of range, or records in a circle.
+NOT_OF_A_KIND: Final = (TypeError, ValueError, ArithmeticError, RecursionError)
 
 #: base, mine, theirs -> the merged value.
 Policy = Callable[[Any, Any, Any], Any]
@@ -31,7 +35,7 @@ def largest(base: Any, mine: Any, theirs: Any) -> Any:
         return theirs if mine is ABSENT else mine
     try:
         return max(mine, theirs)
-    except TypeError:
+    except NOT_OF_A_KIND:
         return mine
 
 
@@ -39,7 +43,7 @@ def counter(base: Any, mine: Any, theirs: Any) -> Any:
     """Add up what both sides added: for numbers."""
     try:
         return _zero(theirs) + _zero(mine) - _zero(base)
-    except TypeError:
+    except NOT_OF_A_KIND:
         return mine
 
 
@@ -47,18 +51,46 @@ def _zero(value: Any) -> Any:
     return 0 if value is ABSENT else value
 
 
-def append(base: Any, mine: Any, theirs: Any) -> Any:
-    """Append what both sides appended, and forget what one side removed: for lists, such as flashed messages."""
+def _itself(item: Any) -> Hashable:
+    return item  # type: ignore[no-any-return]  # or TypeError, as from any dict
+
+
+def append(base: Any, mine: Any, theirs: Any, key: Callable[[Any], Hashable] = _itself) -> Any:
+    """Append what both sides appended, and forget what one side removed: for lists, such as flashed messages.
+
+    :param key: an item -> what it is told apart by. Each is looked at once: to compare each with each takes half a
+        minute for lists that somebody else has filled.
+    """
     sides = [_items(list, side) for side in (base, mine, theirs)]
     if None in sides:
         return mine
     before, my_items, their_items = sides
-    kept, mine_left, theirs_left = [], list(my_items), list(their_items)
-    for item in before:
-        in_mine, in_theirs = _took(mine_left, item), _took(theirs_left, item)
-        if in_mine and in_theirs:
+    known = [key(item) for item in before]
+    my_new, my_old = _apart(my_items, known, key)
+    their_new, their_old = _apart(their_items, known, key)
+    both = my_old & their_old
+    kept = []
+    for item, known_as in zip(before, known, strict=True):
+        if both[known_as] > 0:
+            both[known_as] -= 1
             kept.append(item)
-    return _or_absent(kept + theirs_left + mine_left, mine, theirs)
+    return _or_absent(kept + their_new + my_new, mine, theirs)
+
+
+def _apart(
+    items: list[Any], known: list[Hashable], key: Callable[[Any], Hashable]
+) -> tuple[list[Any], Counter[Hashable]]:
+    """Return those items that are new, and how many of each known one are there."""
+    left = Counter(known)
+    new, old = [], Counter[Hashable]()
+    for item in items:
+        known_as = key(item)
+        if left[known_as] > 0:
+            left[known_as] -= 1
+            old[known_as] += 1
+        else:
+            new.append(item)
+    return new, old
 
 
 def union(base: Any, mine: Any, theirs: Any) -> Any:
@@ -67,22 +99,17 @@ def union(base: Any, mine: Any, theirs: Any) -> Any:
     if None in sides:
         return mine
     before, my_items, their_items = sides
-    return _or_absent((before & my_items & their_items) | (my_items - before) | (their_items - before), mine, theirs)
+    try:
+        merged = (before & my_items & their_items) | (my_items - before) | (their_items - before)
+    except NOT_OF_A_KIND:
+        return mine
+    return _or_absent(merged, mine, theirs)
 
 
 def _items(kind: type, side: Any) -> Any:
     if side is ABSENT:
         return kind()
     return side if isinstance(side, kind) else None
-
-
-def _took(items: list[Any], item: Any) -> bool:
-    """Remove the first item that is equal, if there is one."""
-    try:
-        items.remove(item)
-    except ValueError:
-        return False
-    return True
 
 
 def _or_absent(merged: Any, mine: Any, theirs: Any) -> Any:

@@ -18,7 +18,7 @@ from .exceptions import (
 )
 from .merge import ABSENT, Changes, Merged, merge
 from .pickling import KeptFields, PickleSerializer, Stored
-from .policies import Policy
+from .policies import Policy, append
 from .renewal import Lost, SuccessorIds, follow, renewed_record
 from .report import Drop, Rejection, Reporter
 from .revocation import Revoker
@@ -530,11 +530,16 @@ class Save:
         def resolve(*sides: Any) -> Any:
             kept = KeptFields()
             try:
-                values = [side if side is ABSENT else self._serializer.load_value(side, kept) for side in sides]
+                base, mine, theirs = (
+                    side if side is ABSENT else self._serializer.load_value(side, kept) for side in sides
+                )
             except PayloadError:
                 # The base is of a type that this worker cannot restore.
                 return sides[1]
-            value = policy(*values)
+            if policy is append:
+                value = append(base, mine, theirs, lambda item: self._serializer.written(item, kept))
+            else:
+                value = policy(base, mine, theirs)
             return ABSENT if value is ABSENT else self._serializer.dump_value(value, f"session[{key!r}]", kept)
 
         return resolve

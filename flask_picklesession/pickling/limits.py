@@ -28,23 +28,25 @@ class Limits:
     #: How deep containers and records may nest (PHP's ``unserialize_max_depth``: 4096; JEP 290's ``maxdepth``: none).
     max_depth: int = 200
 
-    #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr``, ``==`` and hashing
-    #: cost, which a few shared tuples can double again and again ("billion laughs").
+    #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr`` and ``==`` cost,
+    #: which a few shared tuples can double again and again ("billion laughs"). So can a few cycles: each path through these
+    #: counts, from wherever a walk begins.
     max_expanded: int = 500_000
 
     #: Items of one container (JEP 290's ``maxarray``), and keys of a session.
     max_items: int = 100_000
 
-    #: Containers, records, str, bytes and restored values in one value, each shared one once. Each costs some
-    #: microseconds to verify and build, however small it is: this bounds the worst case of ``benchmarks/worst.py``.
+    #: Containers, records, str, bytes and restored values in one value, each shared one once; paths and networks count
+    #: tenfold. Each costs some microseconds to verify and build, however small it is: this bounds the worst case of
+    #: ``benchmarks/worst.py``.
     max_objects: int = 20_000
 
     #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).
     max_int_digits: int = 4_300
 
-    #: Dict keys and set elements in one value whose hash a writer can choose: all but str, bytes and small ints. Keys
-    #: that collide cost the square of their number, and more the more they hold: so many plain ones may be there, fewer
-    #: that consist of items (774 UUIDs, 654 tuples of two), and they may refer to shared parts only a few times.
+    #: Dict keys and set elements in one value whose hash a writer can choose: all but str, bytes, ints up to 65,535 and
+    #: records without a hash of their own. Chosen well, they stand in each other's way in a table without having one
+    #: hash: for so many that takes milliseconds. Those of one hash are found by :class:`.unpickler.GuardedUnpickler`.
     max_odd_keys: int = 3_000
 
     def __post_init__(self) -> None:

@@ -228,6 +228,13 @@ class PickleSerializer:
                 return None
         return self.dump_value(value, path, kept)
 
+    def written(self, value: object, kept: KeptFields | None = None) -> bytes:
+        """Return what is written for a value, not verified: to tell values apart, not to store them.
+
+        :raises RefusedError: if it cannot be stored.
+        """
+        return self._pickle(value, "value", kept)[0]
+
     def is_immutable(self, value: object) -> bool:
         """Tell whether a value is of a type whose instances can never change in place."""
         return type(value) in self._immutable
@@ -274,8 +281,8 @@ class PickleSerializer:
             reason = f"nests deeper than {bound} levels, or a walk through its cycles could go {4 * bound} deep"
         elif limit == "max_odd_keys":
             reason = (
-                "has too many or too large keys of types whose hashes can be made to collide (all but str, bytes and "
-                f"small ints); {bound} plain ones are allowed, fewer of those that hold items"
+                "has too many keys of types whose hashes can be made to collide (all but str, bytes and ints up to 65535), "
+                f"or keys that share large parts; {bound} are allowed"
             )
         fix = f"Store less, store it elsewhere and its key here, or raise PICKLESESSION_{limit.upper()}"
         return LimitExceededError(found, reason, fix, limit=limit)

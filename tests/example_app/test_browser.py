@@ -58,7 +58,12 @@ class Shop:
         environment = {**os.environ, "SHOP_INSTANCE": str(self._instance)}
         environment.pop("PICKLESESSION_URL", None)
         self._process = subprocess.Popen(
-            [sys.executable, *self._command], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+            [sys.executable, *self._command],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.DEVNULL,
+            # Tests that run in the background of a shell have it ignored, and hand that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 20
         while True:
