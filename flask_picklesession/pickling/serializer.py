@@ -281,8 +281,8 @@ class PickleSerializer:
             reason = f"nests deeper than {bound} levels, or a walk through its cycles could go {4 * bound} deep"
         elif limit == "max_odd_keys":
             reason = (
-                "has too many keys of types whose hashes can be made to collide (all but str, bytes and ints up to 65535), "
-                f"or keys that share large parts; {bound} are allowed"
+                f"has more than {bound} keys of types whose hashes can be made to collide (all but str, bytes and ints "
+                "up to 65535), or keys that share large parts"
             )
         fix = f"Store less, store it elsewhere and its key here, or raise PICKLESESSION_{limit.upper()}"
         return LimitExceededError(found, reason, fix, limit=limit)

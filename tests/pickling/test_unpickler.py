@@ -1,0 +1,101 @@
+"""The two unpicklers: they build the same, and the guarded one looks at each key before it is put in."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession.pickling import unpickler
+from flask_picklesession.pickling.unpickler import unpickle
+from flask_picklesession.pickling.verifier import FEW_KEYS
+
+from . import assembler as a
+from .models import make_allow
+from .test_cycles import ACCEPTED
+from .test_serializer import VALUES, same
+
+SERIALIZER = PickleSerializer(make_allow(), verdicts_kept=0)
+MODULUS = 2**61 - 1
+
+
+@pytest.mark.parametrize("value", VALUES, ids=itertools.count())
+def test_guarded_builds_the_same(value: Any) -> None:
+    """Of whatever type, in whatever size."""
+    segment = SERIALIZER.written(value)
+
+    assert same(unpickle(segment, SERIALIZER._guarded), value)
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_guarded_builds_the_same_cycles(kind: str) -> None:
+    """Identities are kept."""
+    segment = SERIALIZER.written(ACCEPTED[kind]())
+
+    assert SERIALIZER.written(unpickle(segment, SERIALIZER._guarded)) == segment
+
+
+def ints(count: int) -> list[int]:
+    """Return ints of one hash."""
+    return [number * MODULUS for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("count", "is_used"), [(FEW_KEYS, False), (FEW_KEYS + 1, True)])
+def test_few_keys_need_no_guard(monkeypatch: pytest.MonkeyPatch, count: int, is_used: bool) -> None:
+    """A value with a few keys is built by the quick unpickler; one more, and by the other."""
+    used: list[object] = []
+    real = unpickler.GuardedUnpickler._look_at
+    monkeypatch.setattr(
+        unpickler.GuardedUnpickler, "_look_at", lambda self, *arguments: (used.append(self), real(self, *arguments))[-1]
+    )
+
+    SERIALIZER.load_value(SERIALIZER.written({float(number) + 0.5 for number in range(count)}))
+
+    assert bool(used) == is_used
+
+
+def test_value_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes need no second look."""
+    serializer = PickleSerializer(make_allow())
+    segment = SERIALIZER.written(set(map(float, range(10))))
+    first = serializer.load_value(segment)
+    monkeypatch.delattr(unpickler.GuardedUnpickler, "_look_at")
+
+    assert serializer.load_value(segment) == first
+
+
+def test_as_many_of_one_hash_as_may_be() -> None:
+    """Eight, in one container."""
+    most = unpickler.MOST_OF_ONE_HASH
+
+    assert SERIALIZER.load_value(SERIALIZER.written({*ints(most), *map(float, range(1, 30))}))
+    with pytest.raises(PayloadError, match="keys that collide"):
+        SERIALIZER.load_value(SERIALIZER.written({*ints(most + 1), *map(float, range(1, 30))}))
+
+
+PUT_IN: dict[str, bytes] = {
+    "SETITEMS": a.segment(a.DICT, b"(", *(a.long(number) + a.NONE for number in ints(20)), b"u"),
+    "ADDITEMS": a.segment(a.SET, b"(", *map(a.long, ints(20)), b"\x90"),
+    "FROZENSET": a.segment(b"(", *map(a.long, ints(20)), a.FROZENSET),
+    "dicts of one": a.segment(a.LIST, b"(", *((a.DICT + a.long(number) + a.NONE + b"s") for number in ints(20)), b"e"),
+}
+
+
+@pytest.mark.parametrize("kind", PUT_IN)
+def test_however_keys_are_put_in(kind: str) -> None:
+    """By each opcode that does it; one key in each of many dicts collides with nothing."""
+    if kind == "dicts of one":
+        assert SERIALIZER.load_value(PUT_IN[kind])
+    else:
+        with pytest.raises(PayloadError, match="keys that collide"):
+            SERIALIZER.load_value(PUT_IN[kind])
+
+
+def test_second_batch_counts_with_the_first() -> None:
+    """Containers are filled a thousand at a time."""
+    keys = [*ints(4), *(number + 0.5 for number in range(996)), *(number + MODULUS * 9 for number in ints(5))]
+
+    with pytest.raises(PayloadError, match="keys that collide"):
+        SERIALIZER.load_value(SERIALIZER.written(dict.fromkeys(keys)))
