@@ -184,8 +184,7 @@ def guarded() -> bytes:
 
 def cyclic(make: Callable[[], Any]) -> bytes:
     """Return the pickle of a value with cycles, whether it is accepted or not."""
-    written, _is_risky = SERIALIZER._pickle(make(), "value", None)
-    return written
+    return SERIALIZER.written(make())
 
 
 def tangle() -> Any:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from .entries import KIND_MASK, Kind, LimitError, is_hashed_by_value
+from .entries import LimitError
+from .graph import Graph
 from .limits import DEEPEST, DEFAULT_LIMITS, Limits
 
 #: A walk that begins within a cycle goes up and down again: it may go as deep as this many times the deepest nesting.
@@ -29,150 +30,10 @@ STEPS_PER_BYTE, SPARE_STEPS = 4, 200
 #: Nodes of a cycle all paths through which are counted: of more there are too many.
 MOST_COUNTED = 64
 
-_MAKER = int(Kind.MAKER)
-
-# From here on what stands on the stack is a restorer.
-_RESTORER = 1 << 40
-
 _NEW, _OPEN, _CLOSED = range(3)
 
 #: Open node -> how many references to it a walk meets, and how deep the deepest stands.
 References = dict[int, tuple[int, int]]
-
-
-class Graph:
-    """The containers, records and restored values of one verified segment, by number, and what they hold.
-
-    Tuples and restored values that hold none of these count as items of what holds them.
-
-    :param data: verified bytes.
-    :param restorers: as the verifier was given them.
-    """
-
-    def __init__(self, data: bytes, restorers: Mapping[bytes, int]) -> None:
-        #: Items that each holds itself, and one for itself.
-        self.items: list[int] = []
-        #: Nodes that each holds, as often as it does.
-        self.parts: list[list[int]] = []
-        #: Whether hashing it goes on to its parts; what is mutable has no hash, or one that does not look at them.
-        self.is_hashed: list[bool] = []
-        #: What keys and elements are, as often as they are: nodes, or numbers of items below zero.
-        self.keys: list[int] = []
-        #: The whole value.
-        self.root = self._read(data, restorers)
-
-    def _mutable(self, *, is_hashed: bool = False) -> int:
-        self.items.append(1)
-        self.parts.append([])
-        self.is_hashed.append(is_hashed)
-        return len(self.items) - 1
-
-    def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
-        if not items:
-            return -1
-        if max(items) < 0:
-            return sum(items) - 1
-        number = self._mutable(is_hashed=is_hashed)
-        self._put(number, items)
-        return number
-
-    def _put(self, number: int, items: list[int]) -> None:
-        parts = [item for item in items if item >= 0]
-        self.parts[number] += parts
-        self.items[number] -= sum(items) - sum(parts)
-
-    def _fill_record(self, record: int, state: int) -> None:
-        if state >= 0 and self.is_hashed[state]:
-            # The parts of a tuple that is there for this record only.
-            self.items[record] += self.items[state]
-            self.parts[record] += self.parts[state]
-        else:
-            self._put(record, [state])
-
-    def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
-        stack: list[int] = []
-        frames: list[list[int]] = []
-        memo: list[int] = []
-        name = b""
-        i = 2
-        while True:
-            opcode = data[i]
-            i += 1
-            if opcode == 0x68:  # BINGET
-                stack.append(memo[data[i]])
-                i += 1
-            elif opcode == 0x94:  # MEMOIZE
-                memo.append(stack[-1])
-            elif opcode == 0x6A:  # LONG_BINGET
-                stack.append(memo[int.from_bytes(data[i : i + 4], "little")])
-                i += 4
-            elif opcode in _FIXED:
-                stack.append(-1)
-                i += _FIXED[opcode]
-            elif opcode in _LENGTHS:
-                start = i + _LENGTHS[opcode]
-                length = int.from_bytes(data[i:start], "little")
-                i = start + length
-                name = data[start:i]
-                stack.append(-1 - (length >> 4))
-            elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
-                state, record = stack.pop(), stack.pop()
-                self._fill_record(record, state)
-                stack.pop()
-                i += 2
-            elif opcode in _TUPLES:
-                if opcode == 0x74:
-                    items, stack = stack, frames.pop()
-                else:
-                    rest = len(stack) - _TUPLES[opcode]
-                    items = stack[rest:]
-                    del stack[rest:]
-                stack.append(self._immutable(items))
-            elif opcode == 0x52:  # REDUCE
-                arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
-                is_hashed = is_hashed_by_value(restorer)
-                if restorer & KIND_MASK == _MAKER:
-                    stack.append(self._mutable(is_hashed=is_hashed))
-                else:
-                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
-            elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
-                stack.append(self._mutable())
-            elif opcode == 0x28:  # MARK
-                frames.append(stack)
-                stack = []
-            elif opcode in (0x61, 0x65):  # APPEND, APPENDS
-                items, stack = ([stack.pop()], stack) if opcode == 0x61 else (stack, frames.pop())
-                self._put(stack[-1], items)
-            elif opcode in (0x73, 0x75, 0x90, 0x91):  # SETITEM, SETITEMS, ADDITEMS, FROZENSET
-                if opcode == 0x73:
-                    items = stack[-2:]
-                    del stack[-2:]
-                else:
-                    items, stack = stack, frames.pop()
-                self.keys += items[:: 2 if opcode in (0x73, 0x75) else 1]
-                if opcode == 0x91:
-                    stack.append(self._immutable(items))
-                else:
-                    self._put(stack[-1], items)
-            elif opcode == 0x93:  # STACK_GLOBAL
-                del stack[-2:]
-                stack.append(_RESTORER | restorers[name])
-            elif opcode == 0x30:  # POP
-                stack.pop()
-            elif opcode == 0x31:  # POP_MARK
-                stack = frames.pop()
-            else:  # STOP
-                return stack[-1]
-
-
-# Opcode -> bytes of its operand, of those that push one item.
-_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}
-
-# Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
-_LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
-
-# Opcode -> items. TUPLE takes all behind the mark.
-_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}
 
 
 def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int) -> None:
@@ -185,19 +46,19 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     :raises LimitError: with the limit's name.
     """
     graph = Graph(data, restorers)
-    if graph.root < 0:
-        return
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
     steps = raised * (SPARE_STEPS + STEPS_PER_BYTE * len(data))
-    _Measure(graph.items, graph.parts, limits, steps).run([graph.root])
+    # The whole value may be a tuple of plain items, behind what was thrown away.
+    _Measure(graph.items, graph.parts, limits, steps).run([graph.root] if graph.root >= 0 else [])
+    # All keys, also of what was thrown away: they are hashed.
     hashed = _Measure(
         [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
         [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
         limits,
         steps,
     )
-    hashed.run([key for key in graph.keys if key >= 0])
-    if sum(hashed.sizes[key] if key >= 0 else -key for key in graph.keys) > most_hashed:
+    hashed.run(graph.keys)
+    if sum(map(hashed.sizes.__getitem__, graph.keys)) > most_hashed:
         raise LimitError("max_odd_keys")
 
 

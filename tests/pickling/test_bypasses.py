@@ -385,7 +385,7 @@ COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("kind", SHARED_KEYS)
 def test_keys_of_shared_parts_are_refused(kind: str) -> None:
     """What is hashed again and again counts by what it holds."""
-    written, _is_risky = PickleSerializer(make_allow())._pickle(SHARED_KEYS[kind](), "value", None)
+    written = PickleSerializer(make_allow()).written(SHARED_KEYS[kind]())
 
     with pytest.raises(LimitExceededError) as caught:
         PickleSerializer(make_allow()).dump_value(SHARED_KEYS[kind](), "value")
@@ -398,7 +398,7 @@ def test_keys_of_shared_parts_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", COLLIDING_KEYS)
 def test_keys_that_collide_are_refused(kind: str) -> None:
     """However few bytes they take, and whatever they are: by their hashes, before they are compared."""
-    written, _is_risky = PickleSerializer(make_allow())._pickle(COLLIDING_KEYS[kind](), "value", None)
+    written = PickleSerializer(make_allow()).written(COLLIDING_KEYS[kind]())
 
     with pytest.raises(TypeRefusedError, match="keys that collide"):
         PickleSerializer(make_allow()).dump_value(COLLIDING_KEYS[kind](), "value")

@@ -1,0 +1,147 @@
+"""A verified segment as a graph: which containers and records hold which. Nothing is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .entries import KIND_MASK, Kind, is_hashed_by_value
+
+_MAKER = int(Kind.MAKER)
+
+# From here on what stands on the stack is a restorer.
+_RESTORER = 1 << 40
+
+
+class Graph:
+    """The containers, records and restored values of one verified segment, by number, and what they hold.
+
+    Tuples and restored values that hold none of these count as items of what holds them.
+
+    :param data: verified bytes.
+    :param restorers: as the verifier was given them.
+    """
+
+    def __init__(self, data: bytes, restorers: Mapping[bytes, int]) -> None:
+        #: Items that each holds itself, and one for itself.
+        self.items: list[int] = []
+        #: Nodes that each holds, as often as it does.
+        self.parts: list[list[int]] = []
+        #: Whether hashing it goes on to its parts; what is mutable has no hash, or one that does not look at them.
+        self.is_hashed: list[bool] = []
+        #: Nodes that are keys or elements, as often as they are.
+        self.keys: list[int] = []
+        #: The whole value: a node, or the number of its items below zero.
+        self.root = self._read(data, restorers)
+
+    def _mutable(self, *, is_hashed: bool = False) -> int:
+        self.items.append(1)
+        self.parts.append([])
+        self.is_hashed.append(is_hashed)
+        return len(self.items) - 1
+
+    def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
+        if not items:
+            return -1
+        if max(items) < 0:
+            return sum(items) - 1
+        number = self._mutable(is_hashed=is_hashed)
+        self._put(number, items)
+        return number
+
+    def _put(self, number: int, items: list[int]) -> None:
+        parts = [item for item in items if item >= 0]
+        self.parts[number] += parts
+        self.items[number] -= sum(items) - sum(parts)
+
+    def _fill_record(self, record: int, state: int) -> None:
+        if state >= 0 and self.is_hashed[state]:
+            # The parts of a tuple that is there for this record only.
+            self.items[record] += self.items[state]
+            self.parts[record] += self.parts[state]
+        else:
+            self._put(record, [state])
+
+    def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
+        stack: list[int] = []
+        frames: list[list[int]] = []
+        memo: list[int] = []
+        name = b""
+        i = 2
+        while True:
+            opcode = data[i]
+            i += 1
+            if opcode == 0x68:  # BINGET
+                stack.append(memo[data[i]])
+                i += 1
+            elif opcode == 0x94:  # MEMOIZE
+                memo.append(stack[-1])
+            elif opcode == 0x6A:  # LONG_BINGET
+                stack.append(memo[int.from_bytes(data[i : i + 4], "little")])
+                i += 4
+            elif opcode in _FIXED:
+                stack.append(-1)
+                i += _FIXED[opcode]
+            elif opcode in _LENGTHS:
+                start = i + _LENGTHS[opcode]
+                length = int.from_bytes(data[i:start], "little")
+                i = start + length
+                name = data[start:i]
+                stack.append(-1 - (length >> 4))
+            elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
+                state, record = stack.pop(), stack.pop()
+                self._fill_record(record, state)
+                stack.pop()
+                i += 2
+            elif opcode in _TUPLES:
+                if opcode == 0x74:
+                    items, stack = stack, frames.pop()
+                else:
+                    rest = len(stack) - _TUPLES[opcode]
+                    items = stack[rest:]
+                    del stack[rest:]
+                stack.append(self._immutable(items))
+            elif opcode == 0x52:  # REDUCE
+                arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
+                is_hashed = is_hashed_by_value(restorer)
+                if restorer & KIND_MASK == _MAKER:
+                    stack.append(self._mutable(is_hashed=is_hashed))
+                else:
+                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
+            elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
+                stack.append(self._mutable())
+            elif opcode == 0x28:  # MARK
+                frames.append(stack)
+                stack = []
+            elif opcode in (0x61, 0x65):  # APPEND, APPENDS
+                items, stack = ([stack.pop()], stack) if opcode == 0x61 else (stack, frames.pop())
+                self._put(stack[-1], items)
+            elif opcode in (0x73, 0x75, 0x90, 0x91):  # SETITEM, SETITEMS, ADDITEMS, FROZENSET
+                if opcode == 0x73:
+                    items = stack[-2:]
+                    del stack[-2:]
+                else:
+                    items, stack = stack, frames.pop()
+                self.keys += [item for item in items[:: 2 if opcode in (0x73, 0x75) else 1] if item >= 0]
+                if opcode == 0x91:
+                    stack.append(self._immutable(items))
+                else:
+                    self._put(stack[-1], items)
+            elif opcode == 0x93:  # STACK_GLOBAL
+                del stack[-2:]
+                stack.append(_RESTORER | restorers[name])
+            elif opcode == 0x30:  # POP
+                stack.pop()
+            elif opcode == 0x31:  # POP_MARK
+                stack = frames.pop()
+            else:  # STOP
+                return stack[-1]
+
+
+# Opcode -> bytes of its operand, of those that push one item.
+_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}
+
+# Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
+_LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
+
+# Opcode -> items. TUPLE takes all behind the mark.
+_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}
