@@ -91,18 +91,19 @@ def show(handle: str, values: bool, is_json: bool) -> None:
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 def audit(cursor: str, step: int, is_json: bool) -> None:
     """List the types that live sessions hold, and those that the allow-list lacks. Reads only."""
-    running = _audit(_state(), cursor)
+    running, is_stopped = _audit(_state(), cursor), False
     try:
         with click.progressbar(length=running.keys(), label="Keys", file=sys.stderr) as bar:
             for _records in running.steps(count=step):
                 bar.update(step)
     except (KeyboardInterrupt, StoreUnavailableError) as error:
+        is_stopped = True
         click.echo(f"Stopped ({type(error).__name__}). Go on with --cursor {running.report.cursor}", err=True)
     if is_json:
         click.echo(json.dumps(running.report.as_json(), indent=2))
     else:
         _print_report(running.report)
-    if running.report.missing or running.report.unreadable:
+    if is_stopped or running.report.missing or running.report.unreadable:
         raise click.exceptions.Exit(1)
 
 

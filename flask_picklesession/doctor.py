@@ -11,7 +11,7 @@ from flask import Flask
 from redis.exceptions import ResponseError
 
 from .interface import AppState
-from .keys import weak_keys
+from .keys import secret_keys, weak_keys
 from .storage.record import ENDED_SECONDS, EndReason, ended_record, new_nonce, new_record, now_ms
 
 #: Seconds that one question may take.
@@ -43,7 +43,7 @@ def examine(app: Flask, state: AppState) -> Iterator[Finding]:
 
 
 def _secrets(app: Flask) -> Iterator[Finding]:
-    found = list(weak_keys((*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or "")))
+    found = list(weak_keys(secret_keys(app.config, app.secret_key or "")))
     for problem in found:
         yield Finding(False, problem)
     if not found:

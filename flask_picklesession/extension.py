@@ -71,7 +71,7 @@ class PickleSession:
         """
         with self._managing() as (app, state, signers):
             # It may come out of a form: what is no handle is no session's, and must not name another key.
-            if not is_handle(handle.encode()):
+            if not is_handle(handle):
                 return False
             if user_id is not None:
                 found = state.manager.user_sessions(signers).infos(
@@ -114,7 +114,7 @@ class PickleSession:
         :raises OpenedSessionError: at the end of the with-block, if the session was to get a new id.
         """
         with self._managing() as (app, state, signers):
-            if not is_handle(handle.encode()):
+            if not is_handle(handle):
                 raise SessionNotFoundError
             session = state.open(app, handle, Budget(state.settings.timeout))
             # Loads it: whoever opens a session wants to know whether it is there.

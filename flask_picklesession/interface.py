@@ -14,7 +14,7 @@ from .config import Settings, largest_record, read_settings
 from .cookie import CookieSigner, SignedId, attributes_mark
 from .exceptions import PayloadError, SessionDroppedError, SessionLimitError, SessionUnavailableError
 from .failure import render_failure
-from .keys import weak_keys
+from .keys import secret_keys, weak_keys
 from .manager import SessionManager
 from .pickling import PickleSerializer
 from .report import Rejection, Reporter, logger
@@ -80,8 +80,7 @@ class AppState:
 
     def signers(self, app: Flask) -> Signers:
         """Return the signers of the keys that are in force now. Deriving keys costs as much as signing."""
-        # Oldest to newest, as itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
-        secrets = (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key)
+        secrets = secret_keys(app.config, app.secret_key or "")
         if self._signers is None or self._signers[0] != secrets:
             for problem in weak_keys(secrets):
                 logger.warning("%s", problem)
@@ -116,8 +115,8 @@ class _Loader:
         self._app = app
         self._state = state
 
-    def quarantined(self, key: str, error: PayloadError) -> None:
-        self._state.report.quarantined(key, error)
+    def quarantined(self, key: str, error: PayloadError, *, is_logged: bool) -> None:
+        self._state.report.quarantined(key, error, is_logged=is_logged)
 
     def user_digest(self, identity: str) -> bytes:
         return self._state.user_digest(identity)
@@ -220,6 +219,8 @@ class PickleSessionInterface(SessionInterface):
                 self._write_cookie(app, session, response, outcome)
         if session.failure is not None:
             render_failure(app, session.failure, response)
+            if session.replacement is not None:
+                self._set_cookie(app, session, response, session.replacement)
 
     def _save(self, app: Flask, session: Session) -> Outcome:
         state = state_of(app)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .exceptions import ConfigurationError
 
 #: Bytes below which a key is named: OWASP ASVS 5.0 (11.2.3) asks for 128 bits of security.
 SHORTEST_SECRET = 16
@@ -19,6 +22,21 @@ EXAMPLE_SECRETS = frozenset(
         '_5#y2L"F4Q8z\n\xec]/',
     }
 )
+
+
+def secret_keys(config: Mapping[str, Any], secret_key: str | bytes) -> tuple[str | bytes, ...]:
+    """Return the secret keys of an application, oldest to newest: the last one signs, all verify.
+
+    As itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
+
+    :raises ConfigurationError: if the fallbacks are not a list of keys: each character of a str would be one.
+    """
+    fallbacks = config.get("SECRET_KEY_FALLBACKS") or ()
+    if not isinstance(fallbacks, list | tuple) or not all(isinstance(key, str | bytes) and key for key in fallbacks):
+        raise ConfigurationError(
+            ["SECRET_KEY_FALLBACKS must be a list of secret keys, each a str or bytes, none empty."]
+        )
+    return (*fallbacks, secret_key)
 
 
 def weak_keys(secrets: Sequence[str | bytes]) -> Iterator[str]:

@@ -87,9 +87,12 @@ class Reporter:
         logger.warning("session rejected: %s", reason.value)
         signals.session_rejected.send(self._app, reason=reason)
 
-    def quarantined(self, key: str, error: PayloadError) -> None:
-        """Report a value that cannot be restored and is kept as it is; a type that is not known is logged once."""
-        if self._is_news(error.type_name):
+    def quarantined(self, key: str, error: PayloadError, *, is_logged: bool) -> None:
+        """Report a value that cannot be restored and is kept as it is; a type that is not known is logged once.
+
+        :param is_logged: whether it is among the first ones of its session.
+        """
+        if is_logged and self._is_news(error.type_name):
             logger.warning("session value quarantined: %s", error.reason)
         signals.session_quarantined.send(self._app, key=key, type_name=error.type_name)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from time import monotonic
 
 from .exceptions import NewerRecordError, RecordError, StoreUnavailableError
-from .renewal import MOST_HOPS, successor_of
+from .renewal import successor_of
 from .report import Reporter
 from .storage.index import Member, UserIndex
 from .storage.record import (
@@ -25,6 +25,9 @@ from .storage.store import Store
 
 #: Seconds that one step may take. Each call of a revocation is many steps.
 STEP_SECONDS = 10.0
+
+#: Renewals that a revocation follows, from whichever handle somebody has kept: one an hour for a year are 8,760.
+MOST_SUCCESSORS = 10_000
 
 #: Passes over a user's sessions before a revocation gives up: each finds only what was created during the last one.
 MOST_PASSES = 50
@@ -45,37 +48,71 @@ class Revoker:
         self._users = users
         self._report = report
 
-    def end(self, handle: str, reason: EndReason, *, deadline: float | None = None, is_quiet: bool = False) -> bool:
+    def end(
+        self,
+        handle: str,
+        reason: EndReason,
+        *,
+        known: Record | None = None,
+        deadline: float | None = None,
+        is_quiet: bool = False,
+    ) -> bool:
         """End a session whatever stands there, and what it was renewed to. Also where nothing stands yet.
 
+        :param known: what stood there when the caller looked, if it did.
         :param deadline: on the clock of :func:`time.monotonic`.
         :param is_quiet: whether the caller reports it.
         :return: whether a session, or something that cannot be read, stood there.
         :raises StoreUnavailableError: if the store failed: the session may not be over.
         """
         was_there = False
-        for _hop in range(MOST_HOPS):
-            storage_key = self._store.storage_key(handle)
-            ended = ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce())
-            before = self._store.end(
-                storage_key,
-                self._sealer.seal(storage_key, ended),
-                ttl=ENDED_SECONDS,
-                deadline=deadline or monotonic() + STEP_SECONDS,
-            )
-            record = self._read(storage_key, before)
-            if record is None or record.kind == Kind.ENDED:
-                return was_there or (before is not None and record is None)
-            was_there = was_there or not record.is_past(now_ms())
-            if record.kind == Kind.LIVE:
+        for _hop in range(MOST_SUCCESSORS):
+            before, was_something = self._end_one(handle, reason, known, deadline)
+            known = None
+            if before is None:
+                return was_there or was_something
+            was_there = was_there or not before.is_past(now_ms())
+            if before.kind == Kind.LIVE:
                 if not is_quiet:
                     self._report.ended(handle, reason)
                 return was_there
             try:
-                handle = successor_of(record)
+                handle = successor_of(before)
             except RecordError:
                 return True
-        return was_there
+        raise StoreUnavailableError("the session was renewed more often than can be followed")
+
+    def _end_one(
+        self, handle: str, reason: EndReason, known: Record | None, deadline: float | None
+    ) -> tuple[Record | None, bool]:
+        """End what stands behind one handle.
+
+        A record that can be read is replaced by compare-and-set: then it is known what stood there, and where it led,
+        also if a reply is lost and the command sent again.
+
+        :return: the live or renewed record that was ended, or ``None``; and whether something that cannot be read was.
+        """
+        storage_key = self._store.storage_key(handle)
+        deadline = deadline or monotonic() + STEP_SECONDS
+        if known is None:
+            (stored,) = self._store.load_many([handle], deadline=deadline)
+            known = self._read(storage_key, stored)
+        while known is not None:
+            if known.kind == Kind.ENDED:
+                return None, False
+            sealed = self._ended(storage_key, reason)
+            saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)
+            if saved.applied or (saved.repeated and saved.current == sealed):
+                return known, False
+            known = self._read(storage_key, saved.current)
+        before = self._store.end(storage_key, self._ended(storage_key, reason), ttl=ENDED_SECONDS, deadline=deadline)
+        record = self._read(storage_key, before)
+        if record is None or record.kind == Kind.ENDED:
+            return None, before is not None and record is None
+        return record, False
+
+    def _ended(self, storage_key: bytes, reason: EndReason) -> bytes:
+        return self._sealer.seal(storage_key, ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce()))
 
     def end_user(self, user_digest: bytes, *, keep: str | None = None, deadline: float | None = None) -> int:
         """End all sessions of a user, again and again until a pass finds nothing to end.
@@ -145,6 +182,9 @@ class Revoker:
                 record = self._read(self._store.storage_key(member.handle), stored)
                 if stored is None and is_settled(member):
                     gone.append(member.handle)
+                elif record is not None and record.kind != Kind.ENDED and record.user_digest != user_digest:
+                    # Somebody else's, which the index names only because somebody put it there.
+                    gone.append(member.handle)
                 elif record is None or record.kind != Kind.ENDED:
                     found.append(member)
         self._users.remove(user_digest, gone, deadline=deadline)
@@ -152,7 +192,7 @@ class Revoker:
 
     def _with_successors(self, handle: str | None) -> set[str]:
         kept: set[str] = set()
-        while handle is not None and handle not in kept and len(kept) < MOST_HOPS:
+        while handle is not None and handle not in kept and len(kept) < MOST_SUCCESSORS:
             kept.add(handle)
             storage_key = self._store.storage_key(handle)
             (stored,) = self._store.load_many([handle], deadline=monotonic() + STEP_SECONDS)
@@ -174,7 +214,8 @@ class Revoker:
 
 def is_settled(member: Member) -> bool:
     """Tell whether no create of this session can be under way any more."""
-    return member.born < now_ms() - ENDED_SECONDS * 1000
+    # One that begins later than any clock may go was put there by somebody who wants it to be looked for.
+    return abs(now_ms() - member.born) > ENDED_SECONDS * 1000
 
 
 _NOTHING = new_record(now=0, nonce=b"", deadline=0, user_digest=ANONYMOUS, body=b"")

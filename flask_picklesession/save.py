@@ -248,8 +248,9 @@ class Save:
 
     def _end(self, base: _Standing) -> Outcome:
         """End the session, whatever others write meanwhile."""
-        for handle in (*self._loaded.trail, base.handle):
+        for handle in self._loaded.trail:
             self._revoker.end(handle, EndReason.DESTROYED, deadline=self._deadline, is_quiet=True)
+        self._revoker.end(base.handle, EndReason.DESTROYED, known=base.record, deadline=self._deadline, is_quiet=True)
         return self._ended(base)
 
     def _put_ended(self, standing: _Standing) -> None:
@@ -319,6 +320,11 @@ class Save:
                 conflict = self._compare_and_set(current, ended)
             except _Gone as gone:
                 return self._replace_gone(base, new, gone.reason)
+            except StoreUnavailableError as error:
+                if new is not None and inherit is not None and error.maybe_applied:
+                    # The old id may be over: a browser that is signed in must not be left with that one.
+                    self._session.replacement = new.session_id
+                raise
             if conflict is None:
                 break
             if conflict.record.user_digest != base.record.user_digest:
@@ -353,9 +359,21 @@ class Save:
         merged = self._merged(base, theirs)
         if merged.given_way:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
+        values = self._with_my_identity(merged.values) if self._is_new_identity(base) else merged.values
         if new is not None:
-            return self._rewrite(new, merged.values)
-        return self._create(merged.values, inherit=inherit) if merged.values else None
+            return self._rewrite(new, values)
+        return self._create(values, inherit=inherit) if values else None
+
+    def _with_my_identity(self, values: dict[str, Stored]) -> dict[str, Stored]:
+        """Return merged values in which this request says whose session it is: others may have set another key."""
+        mine = {} if self._session.is_cleared else self._loaded.values
+        for key in self._session.identity_keys:
+            values.pop(key, None)
+            if key in self._changes.assigned:
+                values[key] = self._changes.assigned[key]
+            elif key in mine and key not in self._changes.deleted:
+                values[key] = mine[key]
+        return values
 
     def _rewrite(self, new: _Standing, values: dict[str, Stored]) -> _Standing:
         """Write the new record again.

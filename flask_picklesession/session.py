@@ -37,6 +37,12 @@ CLIENT_KEY = "_client"
 #: Types that can tell whose session it is: what :func:`str` makes of them is the same in every process.
 IDENTITY_TYPES = (str, int, UUID)
 
+#: Values of one session whose quarantine is logged: somebody may have planted thousands.
+MOST_LOGGED_VALUES = 10
+
+# Keys that Flask sets.
+_FLASKS_OWN = ("_permanent", "_flashes")
+
 
 class Loaded(NamedTuple):
     """What a cookie led to in the store."""
@@ -89,7 +95,7 @@ class Loader(Protocol):
         :raises SessionUnavailableError: if the store failed.
         """
 
-    def quarantined(self, key: str, error: PayloadError) -> None:
+    def quarantined(self, key: str, error: PayloadError, *, is_logged: bool) -> None:
         """Report a value that cannot be restored."""
 
     def user_digest(self, identity: str) -> bytes:
@@ -118,6 +124,8 @@ class Session(SessionMixin):
         self.budget = budget
         self._is_loaded = False
         self._failed: SessionUnavailableError | None = None
+        #: The id under which the session goes on although the save failed: the old one may be over.
+        self.replacement: str | None = None
         #: Flask's flag: set by Flask when ``flask.session`` is touched. We go by :attr:`is_used`, since Flask's
         #: ``session_transaction()`` never sets it.
         self.accessed = False
@@ -161,7 +169,7 @@ class Session(SessionMixin):
         except PayloadError as error:
             del self._live[key]
             self._quarantined[key] = error.type_name or error.reason
-            self._loader.quarantined(key, error)
+            self._loader.quarantined(key, error, is_logged=len(self._quarantined) <= MOST_LOGGED_VALUES)
             return _MISSING
         self._live[key] = self._built[key] = value
         return value
@@ -198,7 +206,10 @@ class Session(SessionMixin):
             self._load()
         key = _plain_key(key)
         if key in self._quarantined or (self._live.get(key) is _UNBUILT and key not in self):
-            raise QuarantinedKeyError(key)
+            if key not in _FLASKS_OWN and key not in self._identity_keys:
+                raise QuarantinedKeyError(key)
+            # Set by Flask and its extensions, who know nothing of quarantine: what cannot be read gives way.
+            del self._quarantined[key]
         if key in self._identity_keys and type(value) not in IDENTITY_TYPES:
             raise _refused_identity(key, value)
         # What cannot be restored is refused here, where the stack trace shows who stored it.
@@ -398,6 +409,11 @@ class Session(SessionMixin):
     # -- what the save asks
 
     @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """The keys that can tell whose session it is."""
+        return self._identity_keys
+
+    @property
     def is_used(self) -> bool:
         """Whether anything asked for the session's content."""
         return self._is_loaded
@@ -484,10 +500,10 @@ class Session(SessionMixin):
     def user_digest(self) -> bytes:
         """Return the digest of the identity that the session holds now."""
         for key in self._identity_keys:
-            if key in self:
+            if key in self and type(self[key]) in IDENTITY_TYPES:
                 return self._loader.user_digest(str(self[key]))
-            if key in self._quarantined and self._loaded.record is not None:
-                # Cannot be read here, so it was not changed here.
+            if (key in self or key in self._quarantined) and self._loaded.record is not None:
+                # Cannot be read here, or cannot be assigned, so it was not changed here.
                 return self._loaded.record.user_digest
         return ANONYMOUS
 
@@ -568,7 +584,8 @@ class Session(SessionMixin):
 
 def identity_digest(prefix: str, identity: str) -> bytes:
     """Return the digest of an identity that records carry: not secret, but not readable either."""
-    return sha256(f"{prefix}{identity}".encode()).digest()
+    # With surrogates that stand alone, as any str may have them.
+    return sha256(f"{prefix}{identity}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _plain_key(key: object) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from flask import Flask
 
 from .config import Settings
-from .keys import weak_keys
+from .keys import secret_keys, weak_keys
 from .profiles import PROFILES
 
 
@@ -91,7 +91,7 @@ def _asvs_cookies(app: Flask) -> Iterator[Row]:
 
 
 def _asvs_sessions(app: Flask, settings: Settings) -> Iterator[Row]:
-    secrets = (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key)
+    secrets = secret_keys(app.config, app.secret_key or "")
     yield _row("ASVS 7.1.1", "lifetimes are documented", settings.profile is not None, "PICKLESESSION_PROFILE")
     yield _row(
         "ASVS 7.1.2",

@@ -19,7 +19,11 @@ from .storage.sealing import RecordSealer
 from .storage.store import Store
 
 #: Pages of the index that are looked at: who can write to Redis can name a million sessions that there are not.
-MOST_PAGES = 5
+MOST_PAGES = 50
+
+#: Bytes of payloads that are looked into for what browsers said of themselves. To read a megabyte takes a tenth of a
+#: second, and who holds the secret key can plant as many as there are members.
+MOST_LOOKED_INTO = 4 << 20
 
 #: Seconds between two looks at a sign-in that goes on at the same time.
 WAIT_SECONDS = 0.005
@@ -55,6 +59,10 @@ class _Live(NamedTuple):
     ttl: float | None
 
 
+# The last second that a datetime can tell. Redis takes times to live that end far beyond.
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+
+
 class UserSessions:
     """The live sessions of each user.
 
@@ -77,7 +85,12 @@ class UserSessions:
         :raises StoreUnavailableError: if the store failed.
         """
         found = self._sessions(user_digest, deadline=monotonic() + STEP_SECONDS)
-        return [self._info(one, one.record, idle_timeout()) for one, *_rest in found if one.record is not None]
+        left, infos = MOST_LOOKED_INTO, []
+        for one, *_rest in found:
+            if one.record is not None:
+                left -= len(one.record.body)
+                infos.append(self._info(one, one.record, idle_timeout(), is_looked_into=left > 0))
+        return infos
 
     def make_room(self, user_digest: bytes, mine: Member, most: int, *, deadline: float) -> list[Member] | None:
         """Return the members to end so that one more session is within a number, the newest of which are kept.
@@ -167,18 +180,18 @@ class UserSessions:
             return None
         return record if record.kind == Kind.LIVE and not record.is_past(now_ms()) else None
 
-    def _info(self, live: _Live, record: Record, idle_timeout: float) -> SessionInfo:
+    def _info(self, live: _Live, record: Record, idle_timeout: float, *, is_looked_into: bool) -> SessionInfo:
         now, deadline = now_ms() / 1000, record.deadline / 1000
         expires = None if live.ttl is None else now + live.ttl
         if deadline:
             expires = min(expires or deadline, deadline)
         # Each use of a session gives it the whole idle timeout again.
         seen = None if live.ttl is None else min(now, max(record.born / 1000, now - (idle_timeout - live.ttl)))
-        agent, address = self._client_of(record)
+        agent, address = self._client_of(record) if is_looked_into else (None, None)
         return SessionInfo(
             live.member.handle,
             datetime.fromtimestamp(record.born / 1000, UTC),
-            None if expires is None else datetime.fromtimestamp(expires, UTC),
+            None if expires is None or expires > _END_OF_TIME else datetime.fromtimestamp(expires, UTC),
             None if seen is None else datetime.fromtimestamp(seen, UTC),
             len(record.body),
             agent,

@@ -6,6 +6,7 @@ is in flight, which makes every interleaving of two requests a plain function ca
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from werkzeug.http import parse_cookie
 from werkzeug.test import TestResponse
 
 from flask_picklesession import PickleSessionInterface
-from flask_picklesession.interface import EXTENSION_KEY
+from flask_picklesession.cookie import handle_of
+from flask_picklesession.interface import EXTENSION_KEY, state_of
 
 View = Callable[[], object]
 
@@ -117,3 +119,20 @@ def recorded(signal: Signal, app: Flask) -> Iterator[list[dict[str, Any]]]:
 
     with signal.connected_to(receive, app):
         yield sent
+
+
+def plant(app: Flask, browser: Browser, **values: Any) -> None:
+    """Put a payload into a browser's session, as who holds the secret key and writes to Redis can.
+
+    :param values: what stands in the payload: scalars, and bytes as segments.
+    """
+    state, deadline = state_of(app), time.monotonic() + 5
+    signers = state.signers(app)
+    cookie = signers.cookie.unsign(browser.cookie or "")
+    assert cookie is not None
+    key = state.store.storage_key(handle_of(cookie.session_id))
+    stored = state.store.load(key, ttl=None, deadline=deadline)
+    assert stored is not None
+    record, _is_current = signers.record.unseal(key, stored)
+    forged = signers.record.seal(key, record._replace(body=state.serializer.dump_container(values)))
+    state.settings.link.call(deadline, "SET", key, forged, "KEEPTTL")

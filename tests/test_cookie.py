@@ -37,6 +37,18 @@ def test_unsign_returns_the_signed_id() -> None:
     assert signed.is_current
 
 
+def test_timestamp_of_another_form_is_due() -> None:
+    """Who holds the secret key can sign any text; a cookie of no time is set again."""
+    signer = CookieSigner(["secret"])
+    content = f"{new_session_id()}{MARK}.A"
+    signature = signer._newest_first[0].get_signature(content.encode()).decode()
+
+    signed = signer.unsign(f"{content}.{signature}")
+
+    assert signed is not None
+    assert signed.signed_at() == 0
+
+
 def test_older_key_is_told() -> None:
     """A cookie of a fallback key is accepted, and known to be on an old key."""
     cookie = CookieSigner(["old"]).sign(new_session_id(), MARK)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import session
 
+from flask_picklesession import ConfigurationError, PickleSession
 from flask_picklesession.keys import weak_keys
 from flask_picklesession.storage.record import SIGNATURE_SIZE
 
@@ -56,6 +57,13 @@ class TestWeakKeys:
                 browser.visit(lambda: session.get("x"))
 
         assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["SECRET_KEY"]
+
+
+@pytest.mark.parametrize("fallbacks", ["abc", [""], [None], b"abc", [STRONG, 1]], ids=repr)
+def test_fallbacks_that_are_no_list_of_keys(make_app: MakeApp, fallbacks: Any) -> None:
+    """Found in review: each character of a str was a key, and so was an empty one."""
+    with pytest.raises(ConfigurationError, match="SECRET_KEY_FALLBACKS must be a list"):
+        PickleSession(make_app(SECRET_KEY_FALLBACKS=fallbacks))
 
 
 class TestRotation:

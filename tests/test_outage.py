@@ -221,6 +221,15 @@ class TestBrokenReplies:
 
         assert browser.ask(lambda: dict(session)) == {"n": 1}
 
+    def test_regenerate_whose_end_nobody_can_tell(self, proxy: Proxy, browser: Browser) -> None:
+        """Found in review: the old id was over, the reply lost twice, and the browser left with that id."""
+        proxy.next("EVALSHA", cut_after, cut_before)
+        response = browser.visit(lambda: session.regenerate())  # type: ignore[attr-defined]  # our own
+
+        assert response.status_code == 503
+        assert len(set_cookies(response)) == 1
+        assert browser.ask(lambda: dict(session)) == {"n": 1}
+
     def test_new_session_whose_place_is_taken(self, proxy: Proxy, app: Flask) -> None:
         """Somebody ended the session before it was created: a 503 rather than a cookie to an ended session."""
         proxy.next("SET", refuse_nil)
@@ -294,13 +303,13 @@ class TestRefusedCommands:
 
     @pytest.mark.parametrize("error", ["ERR unknown command 'EVALSHA'", "NOPERM this user has no permissions"])
     def test_end_without_scripts(self, proxy: Proxy, browser: Browser, error: str) -> None:
-        """A logout then reads and writes in one pipeline."""
+        """A logout then compares and sets in a transaction."""
         stolen = browser.copy()
         proxy.next("EVALSHA", refuse(error))
         browser.visit(lambda: session.clear())
 
         assert stolen.ask(lambda: session.new) is True
-        assert proxy.counts.commands[-3:] == ["GETRANGE", "SET", "GETEX"]
+        assert proxy.counts.commands[-3:] == ["SET", "EXEC", "GETEX"]
 
     def test_end_without_scripts_that_is_refused(self, proxy: Proxy, browser: Browser) -> None:
         """Told, not swallowed."""
@@ -309,6 +318,24 @@ class TestRefusedCommands:
         proxy.next("SET", refuse("OOM x"))
 
         assert_unavailable(browser, browser.visit(lambda: session.clear()), cookie)
+
+    @pytest.mark.parametrize("error", ["OOM x", "NOPERM x", "READONLY x"])
+    def test_write_that_is_refused_within_a_transaction(
+        self, app: Flask, proxy: Proxy, browser: Browser, error: str
+    ) -> None:
+        """Found in review: the connection went on to be used with its transaction open, and queued what came next."""
+        other = Browser(app)
+        other.visit(put(n=5))
+        cookies = browser.cookie, other.cookie
+        proxy.next("EVALSHA", refuse("NOPERM x"))
+        proxy.next("SET", refuse(error))
+        assert_unavailable(browser, browser.visit(put(n=2)), cookies[0])
+
+        assert other.ask(read_n) == 5
+        signed_in = Browser(app)
+        signed_in.visit(put(user_id=7))
+        assert signed_in.ask(lambda: session["user_id"]) == 7
+        assert (browser.cookie, other.cookie) == cookies
 
     def test_forgotten_script_is_sent_again(self, proxy: Proxy, browser: Browser, server: Server) -> None:
         """A server that lost its scripts (a restart, SCRIPT FLUSH) is told again."""

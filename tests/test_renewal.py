@@ -23,8 +23,11 @@ from flask_picklesession.exceptions import RecordError
 from flask_picklesession.renewal import SuccessorIds, renewed_record, successor_of
 from flask_picklesession.storage.record import ANONYMOUS, SIGNATURE_SIZE, Kind, Record, new_record
 
+from . import support
 from .conftest import MakeApp
+from .proxy import Proxy, cut_after
 from .samples import Basket
+from .servers import Server
 from .support import Browser, recorded, set_cookies
 
 MoveClock = Callable[[float], None]
@@ -393,17 +396,60 @@ class TestRaces:
         content(browser)
         move_clock(11)
         store = app.extensions["picklesession"].store
-        end, deadlines = store.end, []
+        save, deadlines = store.save, []
 
         def note(*arguments: Any, **options: Any) -> Any:
             deadlines.append(options["deadline"])
-            return end(*arguments, **options)
+            return save(*arguments, **options)
 
-        store.end = note
+        store.save = note
         content(stolen)
 
         assert deadlines
         assert max(deadlines) < monotonic() + 2.5
+
+    @pytest.mark.parametrize("handle", ["mine", "revoked"])
+    def test_end_whose_reply_is_lost_follows_the_renewal(
+        self, server: Server, prefix: str, move_clock: MoveClock, handle: str
+    ) -> None:
+        """Found in review: the command that was sent again found its own ended record, not where the old one led."""
+        with Proxy(server.port) as proxy:
+            app = support.make_app(proxy.url, prefix, PICKLESESSION_RENEW_EVERY=EVERY)
+            sessions = PickleSession(app)
+            browser = Browser(app)
+            browser.visit(put(n=1, user_id=7))
+            move_clock(EVERY)
+            other = browser.copy()
+            old = handle_in(browser)
+
+            def renewed_and_lost(exchange: Any) -> None:
+                content(other)
+                content(other)
+                cut_after(exchange)
+
+            proxy.next("EVALSHA", renewed_and_lost)
+            if handle == "mine":
+                browser.visit(lambda: (session.get("n"), session.clear()))
+            else:
+                assert sessions.revoke(old)
+
+            assert content(other) == {}
+            support.close(app)
+
+    def test_handle_of_long_ago_ends_the_session(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """Found in review: a revocation followed sixteen renewals, said that it was done, and the session lived."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions, browser = PickleSession(app), Browser(app)
+        browser.visit(put(n=1))
+        kept = handle_in(browser)
+        for _renewal in range(18):
+            move_clock(EVERY)
+            content(browser)
+            content(browser)
+        assert handle_in(browser) != kept
+
+        assert sessions.revoke(kept)
+        assert content(browser) == {}
 
     def test_write_from_outside_between_create_and_turn(self, app: Flask, due: Browser) -> None:
         """The old record moved on, but was not renewed: a second successor takes the write along."""

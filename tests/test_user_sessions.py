@@ -25,6 +25,7 @@ from flask_picklesession import (
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.index import UserIndex
+from flask_picklesession.storage.record import now_ms
 
 from .conftest import MakeApp
 from .samples import Basket
@@ -559,22 +560,80 @@ class TestRevokeUser:
         assert content(here) == {"user_id": 7}
         assert content(stranger) == {"user_id": 8}
 
+    def test_planted_member_ends_nobody_else(
+        self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes
+    ) -> None:
+        """Found in review: a handle of another user's in the index ended that one's session."""
+        mine, stranger = signed_in(app, 7), signed_in(app, 6)
+        raw.zadd(index_key, {handle_in(stranger): now_ms()})
+
+        assert sessions.revoke_user(7) == 1
+        assert content(mine) == {}
+        assert content(stranger) == {"user_id": 6}
+
+    @pytest.mark.parametrize("score", [float("inf"), float("-inf"), 1e300, -1.0, 10.0**15])
+    def test_member_of_no_time(
+        self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes, score: float
+    ) -> None:
+        """Found in review: an infinite score made the listing and the revocation raise."""
+        browser = signed_in(app)
+        raw.zadd(index_key, {"A" * 43: score})
+
+        assert [info.handle for info in sessions.sessions_of(7)] == [handle_in(browser)]
+        assert sessions.revoke_user(7) == 1
+        assert raw.zcard(index_key) == 1
+        assert content(browser) == {}
+
+    def test_session_that_lives_beyond_all_dates(
+        self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str
+    ) -> None:
+        """Redis takes times to live that no date can tell."""
+        browser = signed_in(app)
+        raw.expire(f"{prefix}{handle_in(browser)}", 9_000_000_000_000)
+
+        (info,) = sessions.sessions_of(7)
+
+        assert info.expires_at is None
+        assert sessions.revoke(info.handle, user_id=7)
+
+    def test_what_is_no_handle(self, sessions: PickleSession) -> None:
+        """Nor a user: it may come out of a form, with surrogates that stand alone."""
+        assert not sessions.revoke("\ud800" * 43)
+        assert sessions.sessions_of("\ud800") == []
+
+    def test_identity_of_any_text(self, app: Flask, sessions: PickleSession) -> None:
+        """Found in review: a surrogate that stands alone was a 500."""
+        browser = Browser(app)
+        browser.visit(put(user_id="\ud800"))
+
+        assert len(sessions.sessions_of("\ud800")) == 1
+        assert content(browser) == {"user_id": "\ud800"}
+
+    def test_signing_out_by_one_key_while_another_is_set(self, app: Flask, sessions: PickleSession) -> None:
+        """Found in review: the other window's key went into the anonymous session, which no revocation found."""
+        browser = signed_in(app, 5)
+        other = browser.copy()
+        browser.visit(lambda: (session.pop("user_id"), other.visit(put(_user_id="5", n=1)), session.update(m=2))[0:0])
+
+        assert content(browser) == {"n": 1, "m": 2}
+        sessions.revoke_user(5)
+
     def test_users_who_never_stop_signing_in(self, app: Flask, sessions: PickleSession) -> None:
         """Told, after some passes."""
         state = app.extensions["picklesession"]
-        end = state.store.end
+        save = state.store.save
         signed_in(app)
 
         def sign_in_again(*arguments: Any, **options: Any) -> Any:
-            state.store.end = end
+            state.store.save = save
             signed_in(app)
-            state.store.end = sign_in_again
-            return end(*arguments, **options)
+            state.store.save = sign_in_again
+            return save(*arguments, **options)
 
-        state.store.end = sign_in_again
+        state.store.save = sign_in_again
         with pytest.raises(SessionUnavailableError):
             sessions.revoke_user(7)
-        state.store.end = end
+        state.store.save = save
 
     def test_all_sessions(self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str) -> None:
         """Everybody's; what cannot be read is counted and left."""
@@ -644,7 +703,7 @@ class TestLimit:
         )
         PickleSession(app)
         state = app.extensions["picklesession"]
-        raw.zadd(state.manager._users.key(state.user_digest("7")), {"n" * 43: 10**15})
+        raw.zadd(state.manager._users.key(state.user_digest("7")), {"n" * 43: now_ms() + 1000})
 
         assert Browser(app).visit(put(user_id=7)).status_code == 403
 

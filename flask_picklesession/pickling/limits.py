@@ -59,8 +59,8 @@ class Limits:
 
     @property
     def max_int_bytes(self) -> int:
-        """Bytes of an int with as many digits: a digit has log2(10) bits."""
-        return self.max_int_digits * 33_220 // 80_000 + 1
+        """Bytes of an int that has no more digits: a digit has log2(10) bits, and one bit is the sign's."""
+        return self.max_int_digits * 33_219 // 80_000
 
 
 DEFAULT_LIMITS = Limits()

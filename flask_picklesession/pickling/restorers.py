@@ -26,6 +26,9 @@ from markupsafe import Markup
 MAX_DECIMAL_TEXT = 1024
 MAX_DECIMAL_EXPONENT = 9999
 
+# What is nearly as long as it may be is looked at again as it would be written.
+_NEARLY = 0.8
+
 # A short text of digits has neither a large exponent nor a NaN to look for.
 _PLAIN_DECIMAL = 64
 
@@ -141,6 +144,9 @@ def _restore_decimal(text: str) -> Decimal:
     if type(text) is not str or len(text) > MAX_DECIMAL_TEXT:
         raise _unwritten()
     value = Decimal(text)
+    if len(text) > _NEARLY * MAX_DECIMAL_TEXT:
+        # Spelled shorter than it is written.
+        _require(len(str(value)) <= MAX_DECIMAL_TEXT)
     # From any spelling: "1e9" and "snan" are read, too.
     if value.adjusted() > MAX_DECIMAL_EXPONENT or value.adjusted() < -MAX_DECIMAL_EXPONENT or value.is_snan():
         _check_decimal(value)
@@ -266,6 +272,7 @@ def _restore_timezone(offset: timedelta, name: str | None = None) -> timezone:
     if name is None:
         return timezone(offset) if offset else UTC
     _of(str, name)
+    _require(len(name) <= MAX_DECIMAL_TEXT)
     return timezone(offset, name)
 
 
@@ -327,7 +334,9 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
         # Only an address with a scope is stored as text.
         _of(str, stored)
         _require(size > 4 and len(stored) <= MAX_ADDRESS_TEXT and "%" in stored)
-        return cls(stored)
+        address = cls(stored)
+        _require(len(str(address)) <= MAX_ADDRESS_TEXT)
+        return address
 
     return reduce, restore
 
@@ -344,7 +353,10 @@ def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callab
     def restore(text: str) -> PurePath:
         _of(str, text)
         _require(len(text) <= MAX_PATH and _separators(text) < MAX_PATH_PARTS)
-        return cls(text)
+        path = cls(text)
+        if len(text) > _NEARLY * MAX_PATH:
+            _require(len(str(path)) <= MAX_PATH)
+        return path
 
     return reduce, restore
 

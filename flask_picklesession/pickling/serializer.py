@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..exceptions import LimitExceededError, PayloadError, TypeRefusedError
+from ..exceptions import LimitExceededError, PayloadError, RefusedError, TypeRefusedError
 from .allowlist import AllowList, type_name
 from .entries import LimitError
 from .limits import DEFAULT_LIMITS, Limits
@@ -215,18 +215,28 @@ class PickleSerializer:
         """
         if type(value) in _SCALARS:
             return None if _is_same_scalar(value, stored) else self.dump_value(value, path, kept)
-        segment, _is_risky = self._pickle(value, path, kept)
-        if segment == stored:
-            return None
-        if type(stored) is bytes:
-            try:
-                fresh = KeptFields()
-                rebuilt = self._pickle(self.load_value(stored, fresh), path, fresh)[0]
-            except (PayloadError, TypeRefusedError):
-                rebuilt = b""
-            if rebuilt == segment:
+        try:
+            segment, _is_risky = self._pickle(value, path, kept)
+        except RefusedError:
+            if self._rebuilt(stored, path) is None:
+                # Nor can what was stored be stored again: whoever planted it, this request did not change it.
                 return None
+            raise
+        if segment == stored or self._rebuilt(stored, path) == segment:
+            return None
         return self.dump_value(value, path, kept)
+
+    def _rebuilt(self, stored: Stored, path: str) -> bytes | None:
+        """Return what is written for a value as it was stored; ``None`` where it cannot be stored again."""
+        if type(stored) is not bytes:
+            return b""
+        try:
+            fresh = KeptFields()
+            return self._pickle(self.load_value(stored, fresh), path, fresh)[0]
+        except PayloadError:
+            return b""
+        except RefusedError:
+            return None
 
     def written(self, value: object, kept: KeptFields | None = None) -> bytes:
         """Return what is written for a value, not verified: to tell values apart, not to store them.

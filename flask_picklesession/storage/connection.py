@@ -319,7 +319,8 @@ class HeldLink:
 
     @contextmanager
     def held(self, deadline: float) -> Iterator[Held]:
-        with _CheckedOut(self, deadline) as connection:
+        # What was refused in it may have left a transaction open, in which the next command would only be queued.
+        with _CheckedOut(self, deadline, is_kept_when_refused=False) as connection:
             yield _HeldConnection(connection)
 
     def close(self) -> None:
@@ -372,11 +373,12 @@ class HeldLink:
 class _CheckedOut:
     """Takes a connection for a with-block and gives it back, unless a reply may still be under way."""
 
-    __slots__ = ("_connection", "_deadline", "_link")
+    __slots__ = ("_connection", "_deadline", "_is_kept_when_refused", "_link")
 
-    def __init__(self, link: HeldLink, deadline: float) -> None:
+    def __init__(self, link: HeldLink, deadline: float, *, is_kept_when_refused: bool = True) -> None:
         self._link = link
         self._deadline = deadline
+        self._is_kept_when_refused = is_kept_when_refused
 
     def __enter__(self) -> Any:
         try:
@@ -386,11 +388,12 @@ class _CheckedOut:
         return self._connection
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None or (isinstance(error, ResponseError) and not isinstance(error, ReplyTooLargeError)):
+        is_refusal = isinstance(error, ResponseError)
+        if error is None or (is_refusal and self._is_kept_when_refused and not isinstance(error, ReplyTooLargeError)):
             self._link.give_back(self._connection)
             return
         self._connection.disconnect()
-        if isinstance(error, ReplyTooLargeError):
+        if is_refusal:
             return
         # What closed one connection (a restart, a failover) has most likely closed the others.
         self._link.close()
@@ -467,7 +470,12 @@ class ClientLink:
         if isinstance(self._client, RedisCluster):
             raise StoreUnavailableError("Redis Cluster without scripts is not supported; allow EVALSHA")
         with _translated(deadline), self._client.client() as client:
-            yield _HeldClient(client)
+            try:
+                yield _HeldClient(client)
+            except ResponseError:
+                # It may have left a transaction open, in which the next command would only be queued.
+                client.connection.disconnect()
+                raise
 
     def close(self) -> None:
         self._client.close()

@@ -19,8 +19,8 @@ from .connection import Command, Link
 from .record import ENDED_SECONDS
 from .store import is_handle
 
-#: Members that are read in one step.
-PAGE = 1000
+#: Members that are read in one step. Behind each a record of the largest size may stand.
+PAGE = 100
 
 
 class Member(NamedTuple):
@@ -29,6 +29,16 @@ class Member(NamedTuple):
     handle: str
     #: When it began, in milliseconds since 1970.
     born: int
+
+
+def _born(score: bytes | str | float) -> int:
+    """Return the time of birth that a score tells: none, where somebody put there what is no time."""
+    number = float(score)
+    return int(number) if 0 <= number < _LATEST else 0
+
+
+# Milliseconds up to which a float is exact.
+_LATEST = 2.0**53
 
 
 class UserIndex:
@@ -68,7 +78,7 @@ class UserIndex:
         while True:
             replies = self._call(deadline, "ZREVRANGE", self.key(user_digest), start, start + PAGE - 1, "WITHSCORES")
             yield [
-                Member(handle.decode("ascii"), int(float(score)))
+                Member(handle.decode("ascii"), _born(score))
                 for handle, score in zip(replies[::2], replies[1::2], strict=True)
                 # Who can write to Redis can put anything there.
                 if is_handle(handle)

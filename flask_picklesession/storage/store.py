@@ -38,6 +38,7 @@ _NO_RECORD = "another type of value, or one that is too large, stands in the rec
 HANDLE_LENGTH = 43
 
 _HANDLE = re.compile(rb"[A-Za-z0-9_-]{43}")
+_HANDLE_TEXT = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 # What has a meaning in a pattern of SCAN.
 _GLOB = re.compile(rb"[*?\[\]\\^]")
@@ -79,9 +80,9 @@ _REFUSES_WRITES = (ReadOnlyError, OutOfMemoryError)
 _REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 
 
-def is_handle(text: bytes) -> bool:
+def is_handle(text: bytes | str) -> bool:
     """Tell whether this can be a handle. Whatever else stands behind the prefix is no session's key."""
-    return _HANDLE.fullmatch(text) is not None
+    return (_HANDLE if isinstance(text, bytes) else _HANDLE_TEXT).fullmatch(text) is not None  # type: ignore[arg-type]
 
 
 class Saved(NamedTuple):
@@ -394,7 +395,11 @@ def _with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:
         if monotonic() >= deadline:
             raise
         maybe_applied = error.maybe_applied
-    return send(), maybe_applied
+    try:
+        return send(), maybe_applied
+    except StoreUnavailableError as error:
+        error.maybe_applied = error.maybe_applied or maybe_applied
+        raise
 
 
 def _is_unsupported(error: ResponseError) -> bool:

@@ -42,6 +42,12 @@ def text(value: str) -> bytes:
     return b"\x8c" + bytes((len(encoded),)) + encoded + MEMOIZE
 
 
+def long_text(value: str) -> bytes:
+    """Push a str of any length."""
+    encoded = value.encode()
+    return b"X" + len(encoded).to_bytes(4, "little") + encoded + MEMOIZE
+
+
 def raw(value: bytes) -> bytes:
     """Push short bytes."""
     return b"C" + bytes((len(value),)) + value + MEMOIZE

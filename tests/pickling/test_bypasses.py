@@ -195,6 +195,19 @@ ATTACKS: dict[str, bytes] = {
     "datetime with another mark than that of UTC": a.segment(
         a.name("datetime:datetime"), a.raw(b"\x07\xe6\x01\x01" + bytes(6) + b"z"), a.TUPLE1, a.REDUCE
     ),
+    "Decimal that is written longer": a.segment(DECIMAL, a.long_text("9" * 1020 + "e1"), a.TUPLE1, a.REDUCE),
+    "Decimal of ten thousand digits": a.segment(DECIMAL, a.long_text("9" * 10_000), a.TUPLE1, a.REDUCE),
+    "zone of a very long name": a.segment(
+        a.name("datetime:timezone"), a.name("datetime:timedelta"), a.small(0) * 3, a.TUPLE3, a.REDUCE,
+        a.long_text("x" * 2000), a.TUPLE2, a.REDUCE,
+    ),
+    "interface that is written longer": a.segment(
+        a.name("ipaddress:IPv6Interface"), a.long_text("::1%" + "x" * 122), a.TUPLE1, a.REDUCE
+    ),
+    "address of IPv4 as text": a.segment(a.name("ipaddress:IPv4Address"), a.text("1.1.1.1"), a.TUPLE1, a.REDUCE),
+    "path that is written longer": a.segment(
+        a.name("pathlib:PureWindowsPath"), a.long_text("\\\\a\\" + "x" * 4092), a.TUPLE1, a.REDUCE
+    ),
     "datetime of text": a.segment(a.name("datetime:datetime"), a.text("2026-01-01"), a.TUPLE1, a.REDUCE),
     "nested records": a.segment(a.name(NODE), a.EMPTY_TUPLE, a.REDUCE, FILL, a.EMPTY_TUPLE, a.TUPLE1 * 200, a.APPLY),
     "nested restorers": a.segment(DECIMAL, a.EMPTY_TUPLE, a.TUPLE1 * 200, a.REDUCE),

@@ -1,0 +1,116 @@
+"""Values that somebody planted who holds the secret key, where the library and Flask themselves look at them."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv6Network
+from typing import Any
+
+import pytest
+from flask import Flask, flash, get_flashed_messages, session
+
+from flask_picklesession import AllowList, PickleSession, session_quarantined, session_saved
+
+from .conftest import MakeApp
+from .pickling import assembler as a
+from .support import Browser, plant, recorded
+
+REFUSED = a.segment(b"cos\nsystem\n", a.text("true"), a.TUPLE1, a.REDUCE)
+
+
+@pytest.fixture(name="app")
+def _app(make_app: MakeApp) -> Flask:
+    return make_app()
+
+
+@pytest.fixture(name="browser")
+def _browser(app: Flask) -> Browser:
+    browser = Browser(app)
+    browser.visit(lambda: session.update(n=1, user_id=7))
+    return browser
+
+
+def written(app: Flask, value: Any) -> bytes:
+    return app.extensions["picklesession"].serializer.written(value)  # type: ignore[no-any-return]
+
+
+def test_flashed_messages_that_cannot_be_read_give_way(app: Flask, browser: Browser) -> None:
+    """Flask knows nothing of quarantine: flash() was a 500 for ever."""
+    plant(app, browser, _flashes=REFUSED, n=1)
+    browser.visit(lambda: flash("hello"))
+
+    assert browser.ask(get_flashed_messages) == ["hello"]
+
+
+def test_permanent_that_cannot_be_read_gives_way(app: Flask, browser: Browser) -> None:
+    """Setting it is one line of many applications."""
+
+    def view() -> str:
+        session.permanent = True
+        return ""
+
+    plant(app, browser, _permanent=REFUSED, n=1)
+
+    assert browser.visit(view).status_code == 200
+    assert browser.ask(lambda: session["_permanent"]) is True
+
+
+def test_user_that_cannot_be_read_can_sign_in(app: Flask, browser: Browser) -> None:
+    """And is who signs in."""
+    plant(app, browser, user_id=REFUSED, n=1)
+
+    assert browser.visit(lambda: session.update(user_id=8)).status_code == 200
+    assert browser.ask(lambda: session["user_id"]) == 8
+    assert len(PickleSession(app).sessions_of(8)) == 1
+
+
+def costly() -> Any:
+    """Return a value of a few hundred bytes whose text takes a second."""
+    shared: Any = IPv6Network("::/10")
+    for _level in range(12):
+        shared = [shared, shared]
+    return shared
+
+
+@pytest.mark.parametrize(
+    "value", [costly(), [1], {"a": 1}, b"x", 1.5], ids=["costly", "list", "dict", "bytes", "float"]
+)
+def test_identity_of_another_type_is_not_asked_for_its_text(app: Flask, browser: Browser, value: Any) -> None:
+    """It cannot be assigned, so nobody has; whose session it is says the record."""
+    plant(app, browser, user_id=written(app, value), n=1)
+
+    assert browser.visit(lambda: session.update(n=2)).status_code == 200
+    assert browser.ask(lambda: session["n"]) == 2
+    assert len(PickleSession(app).sessions_of(7)) == 1
+
+
+def test_thousands_of_values_are_ten_lines(app: Flask, browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is signalled."""
+    plant(app, browser, **{f"k{number}": b"garbage" + bytes([number]) for number in range(200)})
+    with caplog.at_level(logging.WARNING), recorded(session_quarantined, app) as sent:
+        browser.visit(lambda: session.update(x=len(session)))
+
+    assert len(caplog.records) == 10
+    assert len(sent) == 200
+
+
+class Fickle:
+    """Restored as something that cannot be stored."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+
+def test_value_that_cannot_be_stored_again_is_no_change(make_app: MakeApp) -> None:
+    """A request that only reads it is no 500, and writes nothing."""
+    allow = AllowList()
+    allow(Fickle, reduce=lambda value: (value.held,), restore=lambda held: Fickle(object()))
+    app = make_app(PICKLESESSION_ALLOW=allow)
+    browser = Browser(app)
+    browser.visit(lambda: session.update(kept=Fickle(1), n=1))
+
+    with recorded(session_saved, app) as saved:
+        assert browser.ask(lambda: type(session["kept"])) is Fickle
+    assert saved == []
+    browser.visit(lambda: (session["kept"], session.update(n=2)))
+    assert browser.ask(lambda: session["n"]) == 2
