@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, redirect, render_template_string, session
 from flask_login import LoginManager, UserMixin, login_user
+from redis import Redis
 from werkzeug.exceptions import ServiceUnavailable
 
 from flask_picklesession import Drop, SessionUnavailableError, session_dropped, session_unavailable
@@ -336,6 +337,21 @@ class TestRefusedCommands:
         signed_in.visit(put(user_id=7))
         assert signed_in.ask(lambda: session["user_id"]) == 7
         assert (browser.cookie, other.cookie) == cookies
+
+    def test_write_that_is_refused_within_a_transaction_of_a_client(self, proxy: Proxy, prefix: str) -> None:
+        """A ready client's connection, too."""
+        client = Redis(port=proxy.port)
+        app = support.make_app("", prefix, PICKLESESSION_URL=None, PICKLESESSION_CLIENT=client)
+        browser, other = Browser(app), Browser(app)
+        browser.visit(put(n=1))
+        other.visit(put(n=5))
+        proxy.next("EVALSHA", refuse("NOPERM x"))
+        proxy.next("SET", refuse("OOM x"))
+
+        assert browser.visit(put(n=2)).status_code == 503
+        assert other.ask(read_n) == 5
+        assert browser.ask(read_n) == 1
+        support.close(app)
 
     def test_forgotten_script_is_sent_again(self, proxy: Proxy, browser: Browser, server: Server) -> None:
         """A server that lost its scripts (a restart, SCRIPT FLUSH) is told again."""

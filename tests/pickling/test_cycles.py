@@ -12,7 +12,8 @@ import pytest
 
 from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer
 from flask_picklesession.pickling import Limits
-from flask_picklesession.pickling.cycles import DEEPER_IN_CYCLES
+from flask_picklesession.pickling.cycles import DEEPER_IN_CYCLES, _Measure
+from flask_picklesession.pickling.entries import LimitError
 
 from . import assembler as a
 from .models import Hashed, Money, Node, make_allow
@@ -229,6 +230,16 @@ def test_chain_through_what_is_still_open(cls: Any, turns: int) -> None:
 
     with pytest.raises(PayloadError, match="exceeds the limit max_"):
         cold().load_value(written)
+
+
+def test_references_that_go_on_and_on() -> None:
+    """From the last of three hundred that each know the one before: in steps that nothing else bounds."""
+    # The root knows the first and the last one.
+    parts = [[1, 300], *([number + 1, number - 1] for number in range(1, 300)), [299]]
+    parts[1] = [2]
+
+    with pytest.raises(LimitError, match="max_depth"):
+        _Measure([1] * 301, parts, Limits(), 10**6).run([0])
 
 
 @pytest.mark.parametrize("make", [defaultdict, OrderedDict, dict])
