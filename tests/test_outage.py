@@ -12,7 +12,13 @@ from flask_login import LoginManager, UserMixin, login_user
 from redis import Redis
 from werkzeug.exceptions import ServiceUnavailable
 
-from flask_picklesession import Drop, SessionUnavailableError, session_dropped, session_unavailable
+from flask_picklesession import (
+    Drop,
+    PickleSession,
+    SessionUnavailableError,
+    session_dropped,
+    session_unavailable,
+)
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.storage.record import SIGNATURE_SIZE, Kind, Record
 
@@ -352,6 +358,26 @@ class TestRefusedCommands:
         assert other.ask(read_n) == 5
         assert browser.ask(read_n) == 1
         support.close(app)
+
+    @pytest.mark.parametrize("error", ["ERR unknown command 'EVALSHA'", "NOPERM this user has no permissions"])
+    def test_revocation_of_what_is_not_there_without_scripts(self, proxy: Proxy, app: Flask, error: str) -> None:
+        """It reads and writes in one pipeline; the session may be about to begin."""
+        sessions = PickleSession(app)
+        proxy.next("EVALSHA", refuse(error))
+
+        assert sessions.revoke("A" * 43) is False
+        assert proxy.counts.commands[-2:] == ["GETRANGE", "SET"]
+        assert sessions.revoke("B" * 43) is False
+
+    @pytest.mark.parametrize("faults", [{"EVALSHA": "OOM x"}, {"EVALSHA": "NOPERM x", "SET": "OOM x"}], ids=str)
+    def test_revocation_that_is_refused(self, proxy: Proxy, app: Flask, faults: dict[str, str]) -> None:
+        """Told, not swallowed."""
+        sessions = PickleSession(app)
+        for command, error in faults.items():
+            proxy.next(command, refuse(error))
+
+        with pytest.raises(SessionUnavailableError):
+            sessions.revoke("A" * 43)
 
     def test_forgotten_script_is_sent_again(self, proxy: Proxy, browser: Browser, server: Server) -> None:
         """A server that lost its scripts (a restart, SCRIPT FLUSH) is told again."""

@@ -73,6 +73,23 @@ def test_items_are_told_apart_one_by_one() -> None:
     assert len(asked) == 3 * len(items)
 
 
+class Unequal:
+    """Of one hash, and cannot be compared: as records in a circle."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise RecursionError
+
+
+def test_items_that_cannot_be_compared() -> None:
+    """The last one wins."""
+    mine = {Unequal()}
+
+    assert POLICIES["union"]({Unequal()}, mine, {Unequal()}) is mine
+
+
 def both(app: Any, mine: Callable[[], object], theirs: Callable[[], object], **content: Any) -> Any:
     """Let two requests change one session at once, and return what the next one sees."""
     browser = Browser(app)

@@ -588,6 +588,26 @@ class TestRevokeUser:
         with pytest.raises(SessionUnavailableError):
             sessions.revoke(kept)
 
+    def test_session_that_begins_while_it_is_revoked(self, app: Flask, sessions: PickleSession) -> None:
+        """It was not there when the revocation looked, and is when it writes."""
+        browser, store = signed_in(app), app.extensions["picklesession"].store
+        load_many = store.load_many
+        store.load_many = lambda handles, *, deadline: [None for _handle in handles]
+        try:
+            assert sessions.revoke(handle_in(browser))
+        finally:
+            store.load_many = load_many
+
+        assert content(browser) == {}
+
+    def test_second_identity_key_stays(self, app: Flask) -> None:
+        """Who signs in by one key keeps what the other one holds."""
+        browser = Browser(app)
+        browser.visit(put(_user_id="5", user_id=9))
+        browser.visit(put(_user_id="6"))
+
+        assert content(browser) == {"_user_id": "6", "user_id": 9}
+
     def test_planted_member_ends_nobody_else(
         self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, cast, overload
@@ -183,7 +184,7 @@ class AllowList:
         if reduce is not None and restore is not None:
             if not isinstance(cls, type):
                 raise RegistrationError(f"{cls!r} is not a class")
-            shape = Shape(reduce, restore, is_risky=True)
+            shape = Shape(_anew(reduce), restore, is_risky=True)
         else:
             shape = shape_of(cls, fields)
         self._put(cls, name or type_name(cls), tuple(aliases), shape)
@@ -267,8 +268,10 @@ class AllowList:
         entries = {}
         for number, allowed in enumerate(self._by_class.values()):
             is_hashed = cast(Any, allowed.cls).__hash__ not in (None, object.__hash__)
+            # As the C code of deque does it.
+            is_doubled = issubclass(allowed.cls, deque)
             for written, kind, _restorer in _written_names(allowed):
-                entries[written] = restorer_entry(kind, number, is_hashed=is_hashed)
+                entries[written] = restorer_entry(kind, number, is_hashed=is_hashed, is_doubled=is_doubled)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:
@@ -336,6 +339,16 @@ def _imported(name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise RegistrationError(f"{name} cannot be imported: {error}") from error
     return found
+
+
+def _anew(reduce: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what returns another tuple each time: the pickler would refer back to one that it has seen."""
+
+    def reduced(value: Any) -> tuple[Any, ...]:
+        arguments = reduce(value)
+        return (*arguments,) if type(arguments) is tuple else arguments
+
+    return reduced
 
 
 def _is_numpy_array(cls: object) -> bool:

@@ -11,7 +11,8 @@ from .restorers import Refused
 
 # Plain numbers, booleans and fixed-width text and bytes. No objects, and no structures.
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[SU]\d{1,5})\Z")
-_MAX_DIMENSIONS = 16
+# numpy shows six items of each dimension.
+_MAX_DIMENSIONS = 5
 
 
 def reduce_array(array: numpy.ndarray[Any, Any]) -> tuple[Any, ...]:

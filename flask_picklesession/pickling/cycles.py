@@ -27,6 +27,13 @@ DEEPER_IN_CYCLES = 4
 #: microsecond. Trees whose nodes know their parents want two for each byte; boards of a few fields want many.
 STEPS_PER_BYTE, SPARE_STEPS = 4, 200
 
+#: Tuples and frozensets that stand between two records of a circle which a hash may go through.
+MOST_TUPLES = 4
+
+#: Places of a walk, and what it is within there, that are looked at to count the paths through the cycles of a value:
+#: each takes half a microsecond and a hundred bytes.
+MOST_PATHS = 20_000
+
 #: Nodes of a cycle all paths through which are counted: of more there are too many.
 MOST_COUNTED = 64
 
@@ -48,9 +55,8 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     graph = Graph(data, restorers)
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
     steps = raised * (SPARE_STEPS + STEPS_PER_BYTE * len(data))
-    # The whole value may be a tuple of plain items, behind what was thrown away.
-    _Measure(graph.items, graph.parts, limits, steps).run([graph.root] if graph.root >= 0 else [])
-    # All keys, also of what was thrown away: they are hashed.
+    # All of it, also what was thrown away: that is hashed, and freed.
+    _Measure(graph.items, graph.parts, limits, steps).run(range(len(graph.items)))
     hashed = _Measure(
         [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
         [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
@@ -58,6 +64,7 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
         steps,
     )
     hashed.run(graph.keys)
+    hashed.check_calls(graph.keys, graph.is_record)
     if sum(map(hashed.sizes.__getitem__, graph.keys)) > most_hashed:
         raise LimitError("max_odd_keys")
 
@@ -80,6 +87,7 @@ class _Measure:
         self._most = limits.max_expanded
         self._deepest = DEEPER_IN_CYCLES * limits.max_depth
         self._steps = steps
+        self._paths = MOST_PATHS * max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
         self._state = bytearray(len(items))
         self.sizes = list(items)
         self._depths = [1] * len(items)
@@ -104,6 +112,21 @@ class _Measure:
                 self._count(roots)
             except LimitError:
                 raise error from None
+
+    def check_calls(self, roots: Iterable[int], is_record: list[bool]) -> None:
+        """Refuse a circle in which many tuples stand between two records.
+
+        Python ends the hash of what holds itself at a thousand calls. That of a tuple is none: two hundred of them for
+        each call crash an interpreter with a stack of four megabytes.
+        """
+        if not self._own:
+            return
+        for component in self._components(roots):
+            chain = {node for node in component if not is_record[node]} if len(component) > 1 else set()
+            for _tuple in range(MOST_TUPLES):
+                chain = {node for node in chain if not chain.isdisjoint(self._parts[node])}
+            if chain:
+                raise LimitError("max_depth")
 
     def _check(self, size: int, depth: int) -> None:
         if size > self._most:
@@ -201,6 +224,7 @@ class _Measure:
 
     def _count(self, roots: Iterable[int]) -> None:
         """Measure the nodes of each cycle by all paths through it, and all others by what they hold."""
+        self._steps = min(self._steps, self._paths)
         self.sizes, self._depths = list(self._items), [1] * len(self._items)
         for component in self._components(roots):
             inside = {node: place for place, node in enumerate(component)}

@@ -53,8 +53,9 @@ class Kind(IntEnum):
     SETTER = 8
 
 
-#: In the number of a restorer: whether the hash of what it restores looks at what that holds.
-HASHED = 1
+#: In the number of a restorer: whether the hash of what it restores looks at what that holds, and whether comparing two
+#: looks at what differs twice.
+HASHED, DOUBLED = 1, 2
 
 # Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
 SHORT = tuple(ITEM + ((length >> 4) << 1) for length in range(256))
@@ -88,19 +89,25 @@ def layout_for(limits: Limits) -> Layout:
     return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
 
 
-def restorer_entry(kind: Kind, number: int, *, is_hashed: bool) -> int:
+def restorer_entry(kind: Kind, number: int, *, is_hashed: bool, is_doubled: bool) -> int:
     """Return what stands for a restorer, above :attr:`Layout.special`.
 
     :param kind: :attr:`Kind.HEAVY`, :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
     :param number: the same for a maker and its setter.
     :param is_hashed: whether the hash of what it restores looks at what that holds.
+    :param is_doubled: whether comparing two of what it restores looks at what differs twice.
     """
-    return (number << 1 | is_hashed) << INDEX_SHIFT | kind
+    return (number << 2 | is_doubled << 1 | is_hashed) << INDEX_SHIFT | kind
 
 
 def is_hashed_by_value(entry: int) -> bool:
     """Tell whether the hash of what a restorer restores looks at what that holds."""
     return bool(entry >> INDEX_SHIFT & HASHED)
+
+
+def is_doubled(entry: int) -> bool:
+    """Tell whether comparing two of what a restorer restores looks at what differs twice."""
+    return bool(entry >> INDEX_SHIFT & DOUBLED)
 
 
 class LimitError(PayloadError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import KIND_MASK, Kind, is_hashed_by_value
+from .entries import KIND_MASK, Kind, is_doubled, is_hashed_by_value
 
 _MAKER = int(Kind.MAKER)
 
@@ -28,23 +28,26 @@ class Graph:
         self.parts: list[list[int]] = []
         #: Whether hashing it goes on to its parts; what is mutable has no hash, or one that does not look at them.
         self.is_hashed: list[bool] = []
+        #: Whether it is a record, or restored: hashing it is a call of its own.
+        self.is_record: list[bool] = []
         #: Nodes that are keys or elements, as often as they are.
         self.keys: list[int] = []
         #: The whole value: a node, or the number of its items below zero.
         self.root = self._read(data, restorers)
 
-    def _mutable(self, *, is_hashed: bool = False) -> int:
+    def _mutable(self, *, is_hashed: bool = False, is_record: bool = False) -> int:
         self.items.append(1)
         self.parts.append([])
         self.is_hashed.append(is_hashed)
+        self.is_record.append(is_record)
         return len(self.items) - 1
 
-    def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
+    def _immutable(self, items: list[int], *, is_hashed: bool = True, is_record: bool = False) -> int:
         if not items:
             return -1
         if max(items) < 0:
             return sum(items) - 1
-        number = self._mutable(is_hashed=is_hashed)
+        number = self._mutable(is_hashed=is_hashed, is_record=is_record)
         self._put(number, items)
         return number
 
@@ -88,9 +91,9 @@ class Graph:
                 name = data[start:i]
                 stack.append(-1 - (length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
-                state, record = stack.pop(), stack.pop()
-                self._fill_record(record, state)
-                stack.pop()
+                state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
+                for _time in range(2 if is_doubled(setter) else 1):
+                    self._fill_record(record, state)
                 i += 2
             elif opcode in _TUPLES:
                 if opcode == 0x74:
@@ -104,9 +107,9 @@ class Graph:
                 arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
                 is_hashed = is_hashed_by_value(restorer)
                 if restorer & KIND_MASK == _MAKER:
-                    stack.append(self._mutable(is_hashed=is_hashed))
+                    stack.append(self._mutable(is_hashed=is_hashed, is_record=True))
                 else:
-                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
+                    stack.append(self._immutable([arguments], is_hashed=is_hashed, is_record=True))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())
             elif opcode == 0x28:  # MARK

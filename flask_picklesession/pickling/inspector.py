@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .names import MARKER, STATE_SUFFIX, read_name, shown_name
+from .names import LONGEST_NAME, MARKER, STATE_SUFFIX, read_name, shown_name
 
 #: Opcodes that are read of one pickle, levels and lines that are shown of it.
 MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 100_000, 60, 5_000
@@ -23,6 +23,9 @@ MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 100_000, 60, 5_000
 #: Parts that all values of one pickle hold together. Each takes an opcode, but for the arguments of what is restored:
 #: one long tuple of them can be referred to again and again.
 MAX_PARTS = 2 * MAX_OPCODES
+
+#: Characters of a name that are looked at.
+MAX_NAME = 2 * LONGEST_NAME
 
 #: Characters shown of a text.
 MAX_TEXT = 120
@@ -69,9 +72,13 @@ def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) ->
     root = inspect_value(payload, allowed=allowed)
     if root.kind == "dict":
         # In a payload a value that is no scalar stands as the bytes of its segment.
+        found: dict[int, Node] = {}
         for position, (label, child) in enumerate(root.children):
             if child.kind == "bytes":
-                root.children[position] = (label, inspect_value(child.value, allowed=allowed))
+                # Once, however many keys refer to it.
+                if id(child) not in found:
+                    found[id(child)] = inspect_value(child.value, allowed=allowed)
+                root.children[position] = (label, found[id(child)])
     return root
 
 
@@ -196,7 +203,8 @@ class _Machine:
 
     def name(self, module: str, name: str, start: int | None = None) -> None:
         if module == MARKER:
-            type_name, suffix = read_name(name.encode("ascii", "replace")), "#" + name.partition("#")[2]
+            type_name = read_name(name[:MAX_NAME].encode("ascii", "replace"))
+            suffix = STATE_SUFFIX if name.endswith(STATE_SUFFIX) else ""
         else:
             # Of another pickle: the names that it would import.
             type_name, suffix = shown_name(f"{module}:{name}"), ""
@@ -207,7 +215,7 @@ class _Machine:
 
     def stack_name(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.name(str(module.value), str(name.value), name.start)
+        self.name(_name_in(module), _name_in(name), name.start)
 
     def spaced_name(self, argument: str) -> None:
         module, _space, name = argument.partition(" ")
@@ -256,6 +264,11 @@ class _Machine:
             self._marks.pop()
         else:
             self.stack.pop()
+
+
+def _name_in(node: Node) -> str:
+    # What is no text names nothing; to turn an int into text may take a millisecond.
+    return node.value if isinstance(node.value, str) else "?"
 
 
 def _fields(state: Node) -> _Parts:

@@ -22,6 +22,9 @@ from ..exceptions import PayloadError, RegistrationError
 from .restorers import Refused
 
 _ABSENT: Any = object()
+
+#: Combinations of a Flag's bits that are restored in one process: the enum module keeps each for ever.
+MOST_COMBINATIONS = 1 << 16
 _NOTHING: dict[str, Any] = {}
 
 #: Reduced: the arguments of the restorer, or arguments of the maker and the state.
@@ -145,12 +148,19 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
             raise Refused("has bits that no member has")
         return (flags.value,)
 
+    seen: set[int] = set()
+
     def make(value: int) -> enum.Flag:
+        type_name = f"{cls.__module__}:{cls.__qualname__}"
         if type(value) is not int or value & ~mask or value < 0:
-            raise PayloadError(f"{_name(cls)} has no such bits", type_name=f"{cls.__module__}:{cls.__qualname__}")
+            raise PayloadError(f"{_name(cls)} has no such bits", type_name=type_name)
+        if len(seen) >= MOST_COMBINATIONS and value not in seen:
+            raise PayloadError(f"{_name(cls)} was restored in too many combinations", type_name=type_name)
+        seen.add(value)
         return cls(value)
 
-    return Shape(flat, make, is_immutable=True)
+    # A combination that the process has not seen yet takes 30 microseconds to make.
+    return Shape(flat, make, is_immutable=True, is_heavy=True)
 
 
 # -- named tuples
@@ -429,6 +439,9 @@ def _pydantic_shape(cls: Any) -> Shape:
         _keep(model, {name: value for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
         object.__setattr__(model, "__pydantic_fields_set__", {name for name in fields_set if name in names})
+        # Made for this one only. Referred to again and again, they would be gone through as often.
+        values.clear()
+        fields_set.clear()
         object.__setattr__(model, "__pydantic_extra__", None)
         object.__setattr__(model, "__pydantic_private__", None)
 

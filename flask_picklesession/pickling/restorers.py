@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -277,9 +277,13 @@ def _restore_timezone(offset: timedelta, name: str | None = None) -> timezone:
 
 
 def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
-    if not ZONE_KEY.match(value.key or ""):
+    if not ZONE_KEY.match(value.key or "") or value.key.startswith(_OTHER_ZONES):
         raise Refused("has no IANA key")
     return (value.key,)
+
+
+# Where Debian's database has all zones once more, and once more with leap seconds.
+_OTHER_ZONES = ("posix/", "right/")
 
 
 # zoneinfo itself holds on to eight: with nine, each is read from its file again, for 70 microseconds.
@@ -291,7 +295,7 @@ def _zone(key: str) -> ZoneInfo:
 def _restore_zone(key: str) -> ZoneInfo:
     # ZoneInfo pickles itself as getattr(ZoneInfo, "_unpickle"): to allow that is to allow everything.
     _of(str, key)
-    _require(ZONE_KEY.match(key) is not None)
+    _require(ZONE_KEY.match(key) is not None and not key.startswith(_OTHER_ZONES))
     return _zone(key)
 
 
@@ -335,7 +339,8 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
         _of(str, stored)
         _require(size > 4 and len(stored) <= MAX_ADDRESS_TEXT and "%" in stored)
         address = cls(stored)
-        _require(len(str(address)) <= MAX_ADDRESS_TEXT)
+        # As it would be written: each other spelling of a prefix stays in a cache of the ipaddress module.
+        _require(str(address) == stored)
         return address
 
     return reduce, restore
@@ -418,9 +423,16 @@ class DefaultContainer(NamedTuple):
     fill: Callable[[Any, Any], None]
 
 
-def _mapping(cls: Any) -> DefaultContainer:
+def _mapping(cls: Any, *, values: Container[type] | None = None) -> DefaultContainer:
+    """Return how a subclass of dict is stored.
+
+    :param values: the types that its values may have.
+    """
+
     def reduce(value: Any) -> tuple[tuple[Any, ...], Any]:
         _refuse_attributes(value)
+        if values is not None and not all(type(item) in values for item in value.values()):
+            raise Refused("has values that are no numbers")
         return (), dict(value)
 
     def make() -> Any:
@@ -429,6 +441,7 @@ def _mapping(cls: Any) -> DefaultContainer:
     def fill(value: Any, content: dict[Any, Any]) -> None:
         _of(dict, content)
         _require(type(value) is cls)
+        _require(values is None or all(type(item) in values for item in content.values()))
         dict.update(value, content)
         # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
         content.clear()
@@ -446,11 +459,10 @@ def _fill_ordered(value: Any, content: dict[Any, Any]) -> None:
 
 def _reduce_defaultdict(value: defaultdict[Any, Any]) -> tuple[tuple[Any, ...], Any]:
     factory = value.default_factory
-    if factory is None:
-        return (None,), dict(value)
     name = _FACTORY_NAMES.get(factory) if isinstance(factory, type) else None
-    if name is None:
+    if name is None and factory is not None:
         raise Refused(f"has a factory other than {', '.join(FACTORIES)}")
+    # A tuple made anew each time: to a constant the pickler would refer back.
     return (name,), dict(value)
 
 
@@ -478,6 +490,8 @@ def _fill_deque(value: Any, content: list[Any]) -> None:
     _of(list, content)
     _require(type(value) is deque)
     value.extend(content)
+    # Made for this one only, and copied: referred to again and again, it would be as often.
+    content.clear()
 
 
 def _refuse_attributes(value: Any) -> None:
@@ -487,7 +501,9 @@ def _refuse_attributes(value: Any) -> None:
 
 CONTAINERS = (
     _mapping(OrderedDict)._replace(fill=_fill_ordered),
-    _mapping(Counter),
+    # Its repr sorts its values, and comparing two of them looks at each value four times: in a Counter of Counters of
+    # Counters that doubles with each.
+    _mapping(Counter, values=frozenset({int, float, bool, Decimal, Fraction})),
     DefaultContainer(defaultdict, _reduce_defaultdict, _make_defaultdict, _fill_defaultdict),
     DefaultContainer(deque, _reduce_deque, _make_deque, _fill_deque),
 )

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
+    DOUBLED,
     HASHED,
     INDEX_SHIFT,
     ITEM,
@@ -58,8 +59,12 @@ _MARKER, _HEAVY, _VALUE, _MAKER, _SETTER = (
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
 
-#: So many keys of hashes that can be chosen may collide as they like; with more, the value is built with an eye on it.
-FEW_KEYS = 4
+#: One key of a hash that can be chosen collides with nothing; with more, the value is built with an eye on it.
+FEW_KEYS = 1
+
+#: Items that hashing all keys may meet, for each byte of a value and beside that. Without shared parts there is less
+#: than one for a byte.
+HASHED_PER_BYTE, SPARE_HASHED = 3, 1_000
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many.
 WEIGHT = 10
@@ -128,9 +133,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     spent = 0
     # Objects that the memo does not hold: what is thrown away again, and what heavy restorers count for.
     uncounted = 0
-    # A key that was made of shared parts is hashed whole each time. Without them it has less than an item for a byte.
+    # A key that was made of shared parts is hashed whole each time.
     odd_keys = odd_size = 0
-    most_odd_size = 5 * len(data) // 2 + 128
+    most_odd_size = 2 * (HASHED_PER_BYTE * len(data) + SPARE_HASHED)
     max_odd_keys = limits.max_odd_keys
     i = 2
     while True:
@@ -292,8 +297,14 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 if setter < special or setter & KIND_MASK != _SETTER:
                     raise PayloadError("a state without its record")
                 entry = state + one_deep + 2
+                flags = setter >> INDEX_SHIFT
+                if flags & DOUBLED:
+                    # To compare two looks at what differs once more, and so does each within it.
+                    entry += state & size_mask
+                    if entry & size_mask > max_spent:
+                        raise LimitError("max_expanded")
                 # Most records have no hash, or one that does not look at what they hold.
-                entry = entry | 1 if setter >> INDEX_SHIFT & HASHED else entry & ~1
+                entry = entry | 1 if flags & HASHED else entry & ~1
                 if entry >= too_deep:
                     raise LimitError("max_depth")
                 stack[-1] = memo[(record ^ special) >> INDEX_SHIFT] = entry
@@ -358,6 +369,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if target < special or target & KIND_MASK != _DICT:
                 raise PayloadError("SETITEMS on something else than a new dict")
             if not items:
+                stack[-1] = open_ones.close_empty(target)
                 continue
             deepest = max(items)
             if deepest >= special:
@@ -390,6 +402,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if target < special or target & KIND_MASK != _LIST:
                 raise PayloadError("APPENDS on something else than a new list")
             if not items:
+                stack[-1] = open_ones.close_empty(target)
                 continue
             deepest = max(items)
             if deepest >= special:
@@ -474,6 +487,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 if target < special or target & KIND_MASK != _SET:
                     raise PayloadError("ADDITEMS on something else than a new set")
                 if not items:
+                    stack[-1] = open_ones.close_empty(target)
                     continue
                 count = len(items)
                 if count >= many or open_ones.batches:
@@ -562,6 +576,12 @@ class _Open:
         _count, entry = self.batches.pop(target, (0, ODD))
         self._memo[(target ^ self._layout.special) >> INDEX_SHIFT] = entry
         return entry
+
+    def close_empty(self, target: int) -> int:
+        """Note an empty batch, which the pickler writes behind a full last one only, and return what stands for it."""
+        if target not in self.batches:
+            raise PayloadError("an empty batch")
+        return self._closed(target)
 
     def fill(self, target: int, entry: int, count: int) -> int:
         """Note a batch of a container that is filled in more than one, and return what stands for it.

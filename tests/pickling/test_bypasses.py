@@ -9,12 +9,13 @@ from __future__ import annotations
 import copyreg
 import io
 import os
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv6Network
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ from flask_picklesession.pickling.names import MARKER
 from flask_picklesession.pickling.records import shape_of
 
 from . import assembler as a
-from .models import Bag, Money, Node, Temperature, make_allow
+from .models import Bag, Model, Money, Node, Point, Temperature, make_allow
 
 NODE = "tests.pickling.models:Node"
 HASHED = "tests.pickling.models:Hashed"
@@ -302,8 +303,12 @@ def test_assembler_writes_what_is_accepted(serializer: PickleSerializer) -> None
 
 
 def test_empty_batches_are_accepted(serializer: PickleSerializer) -> None:
-    """The pickler closes containers of exactly a thousand items with an empty batch."""
-    assert serializer.load_value(a.segment(a.LIST, b"(e")) == []
+    """The pickler closes sets and dicts of exactly a thousand items with an empty batch, and no others."""
+    thousand = b"(" + b"".join(b"M" + number.to_bytes(2, "little") for number in range(1000)) + b"\x90"
+    assert len(serializer.load_value(a.segment(a.SET, thousand, b"(\x90"))) == 1000
+    for empty in (a.LIST + b"(e", a.DICT + b"(u", a.SET + b"(\x90", a.SET + thousand + b"(\x90(\x90"):
+        with pytest.raises(PayloadError):
+            serializer.load_value(a.segment(empty))
     assert serializer.load_value(a.segment(b"(", a.FROZENSET)) == frozenset()
     assert serializer.load_value(a.segment(b"(", a.LIST, a.get(0), b"a", b"1", a.get(0))) is not None
 
@@ -373,6 +378,8 @@ SHARED_KEYS: dict[str, Callable[[], Any]] = {
     "shared tuple in a record": lambda: {Money(doubled(14, 1))},
 }
 
+HUGE = 10**4290
+
 #: All of one hash, compared each with each.
 COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
     "ints": lambda: {number * MODULUS: None for number in range(900)},
@@ -385,6 +392,8 @@ COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
         *(Decimal(number * MODULUS + 1) for number in range(300)),
         *(1 + MODULUS * ((1 << 14_000) + number) for number in range(60)),
     },
+    # Some of them, each of thousands of parts that are slow to compare: 200 KB took 20 s.
+    "long tuples of decimals": lambda: {(HUGE,) * 100 + (7,), (Decimal("1e4290"),) * 100 + (7 + MODULUS,)},
     "fractions": lambda: {Fraction(number * MODULUS + 1) for number in range(900)},
     "addresses": lambda: {IPv6Network((number * MODULUS + 1) << 1) for number in range(200)},
     "UUIDs": lambda: {UUID(int=number * MODULUS + 1) for number in range(900)},
@@ -424,12 +433,27 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
     [
         {(x, y, z): x for x in range(-4, 5) for y in range(-4, 5) for z in range(-4, 5)},
         {-1, -2, -1.5, 10**20, (-1,), (-2,)},
+        set(product(range(-2, 3), repeat=4)),
+        {Point(x, y) for x in range(-3, 4) for y in range(-3, 4)},
+        {Money(Decimal(-1)), Money(Decimal(-2))},
+        {(number, frozenset(range(30))): 1 for number in range(40)},
         dict.fromkeys(range(100_000, 102_900)),
         {UUID(int=number**9) for number in range(2_900)},
         {Decimal(number) / 7 for number in range(2_900)},
         frozenset(date(2026, 1, 1) + timedelta(days=day) for day in range(2_900)),
     ],
-    ids=["grid", "-1 and -2", "ids", "UUIDs", "Decimals", "dates"],
+    ids=[
+        "grid",
+        "-1 and -2",
+        "four dimensions",
+        "points",
+        "amounts",
+        "shared parts",
+        "ids",
+        "UUIDs",
+        "Decimals",
+        "dates",
+    ],
 )
 def test_keys_that_collide_by_chance_are_accepted(value: Any) -> None:
     """-1 and -2 have one hash in CPython, and so have tuples of them; else keys of honest values are spread."""
@@ -441,12 +465,20 @@ def test_keys_that_collide_by_chance_are_accepted(value: Any) -> None:
 def test_content_fills_one_mapping_only() -> None:
     """Many mappings filled from one dict would hash and compare its keys as often. The second finds it empty."""
     for container in restorers.CONTAINERS:
-        if container.cls is not deque:
-            content = {1: 2}
-            one, two = (container.make(*container.reduce(container.cls())[0]) for _mapping in range(2))
-            container.fill(one, content)
-            container.fill(two, content)
-            assert (one, two) == ({1: 2}, {})
+        content: Any = [1] if container.cls is deque else {1: 2}
+        expected = content.copy()
+        one, two = (container.make(*container.reduce(container.cls())[0]) for _mapping in range(2))
+        container.fill(one, content)
+        container.fill(two, content)
+        assert len(two) == 0
+        assert one == (deque(expected) if container.cls is deque else expected)
+    model = shape_of(Model, None)
+    assert model.fill is not None
+    first, second = model.make(), model.make()
+    values, names = {"a": 1}, ["a"]
+    model.fill(first, (values, names))
+    model.fill(second, (values, names))
+    assert (first.a, hasattr(second, "a")) == (1, False)
     shape = shape_of(Bag, None)
     state = ({"a": 1}, ((),))
     one, two = shape.make(), shape.make()
@@ -477,6 +509,52 @@ def test_pydantic_field_that_is_no_text_is_refused(serializer: PickleSerializer)
 
     with pytest.raises(PayloadError, match="another class"):
         serializer.load_value(a.segment(first, state, a.APPLY))
+
+
+def test_counter_counts(serializer: PickleSerializer) -> None:
+    """Found in review: a Counter of Counters of Counters takes for ever to show, and to compare."""
+    with pytest.raises(TypeRefusedError, match="no numbers"):
+        serializer.dump_value(Counter({"a": Counter()}), "value")
+    with pytest.raises(PayloadError):
+        serializer.load_value(
+            a.segment(
+                a.name("collections:Counter"), a.EMPTY_TUPLE, a.REDUCE, a.get(0), a.text("collections:Counter#state"),
+                b"\x93\x94", a.get(3), a.DICT, a.text("a"), a.text("b"), b"s", a.APPLY,
+            )
+        )  # fmt: skip
+    assert serializer.load_value(serializer.dump_value(Counter(a=1, b=2.5), "value")) == Counter(a=1, b=2.5)
+
+
+def test_combinations_of_a_flag_are_bounded(serializer: PickleSerializer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: the enum module keeps each combination for ever, and a flag of 32 bits has four billion."""
+    monkeypatch.setattr("flask_picklesession.pickling.records.MOST_COMBINATIONS", 2)
+
+    def combination(bits: int) -> bytes:
+        return a.segment(a.name("tests.pickling.models:Right"), a.small(bits), a.TUPLE1, a.REDUCE)
+
+    for bits in (1, 3, 1, 3):
+        serializer.load_value(combination(bits))
+    with pytest.raises(PayloadError, match="combinations"):
+        serializer.load_value(combination(2))
+
+
+@pytest.mark.parametrize("key", ["posix/Europe/Berlin", "right/UTC"])
+def test_zones_that_are_there_once_more(serializer: PickleSerializer, key: str) -> None:
+    """Debian has each three times: more than are held on to."""
+    with pytest.raises(PayloadError):
+        serializer.load_value(a.segment(a.name("zoneinfo:ZoneInfo"), a.text(key), a.TUPLE1, a.REDUCE))
+
+
+def test_address_in_another_spelling(serializer: PickleSerializer) -> None:
+    """Found in review: the ipaddress module keeps each spelling of a prefix for ever."""
+    good, bad = (
+        a.segment(a.name("ipaddress:IPv6Interface"), a.text(f"fe80::1%eth0/{prefix}"), a.TUPLE1, a.REDUCE)
+        for prefix in ("64", "064")
+    )
+
+    assert str(serializer.load_value(good)) == "fe80::1%eth0/64"
+    with pytest.raises(PayloadError):
+        serializer.load_value(bad)
 
 
 def test_restorer_cannot_be_changed(serializer: PickleSerializer) -> None:

@@ -232,6 +232,56 @@ def test_chain_through_what_is_still_open(cls: Any, turns: int) -> None:
         cold().load_value(written)
 
 
+def test_circle_of_many_tuples_in_a_hash() -> None:
+    """Found in review: a thousand calls, each behind 190 tuples, crash an interpreter with a stack of four MB."""
+
+    def circle(tuples: int) -> bytes:
+        record = a.name(f"{__package__}.models:Hashed") + a.EMPTY_TUPLE + a.REDUCE
+        fill = (
+            a.get(1) + a.text(f"{__package__}.models:Hashed#state".replace(".", "/")) + b"\x93" + a.MEMOIZE + a.get(4)
+        )
+        state = a.text("key") + a.TUPLE1 + a.get(4) + a.TUPLE1 * tuples + a.TUPLE2
+        return a.segment(a.DICT, record, fill, state, a.APPLY, a.NONE, b"s")
+
+    with pytest.raises(PayloadError, match="RecursionError"):
+        cold().load_value(circle(3))
+    with pytest.raises(PayloadError, match="max_depth"):
+        cold().load_value(circle(5))
+
+
+def test_what_is_thrown_away_is_measured() -> None:
+    """Found in review: a chain of thousands, held together by what is thrown away, crashed where it was freed."""
+    tangle = cold().written([("x",), friends(12)])
+    # Memo: the list, its text, its tuple, which is what is read instead.
+    thrown_away = tangle.removesuffix(a.STOP) + a.POP + a.get(2) + a.STOP
+
+    with pytest.raises(PayloadError, match="max_expanded"):
+        cold().load_value(thrown_away)
+
+
+def test_deques_within_deques() -> None:
+    """Found in review: to compare two takes twice as long for each level."""
+    value: Any = 0
+    for _level in range(10):
+        value = deque([value])
+
+    assert cold().load_value(cold().dump_value(value)) == value
+    for _level in range(20):
+        value = deque([value])
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value(value)
+    with pytest.raises(PayloadError):
+        cold().load_value(cold().written([value, deque([value])]))
+
+    assert caught.value.limit == "max_expanded"
+
+
+def test_filler_pays_for_no_paths() -> None:
+    """Found in review: a long text beside a tangle let the paths through it be counted for a second."""
+    with pytest.raises(LimitExceededError):
+        cold().dump_value([board(16), "x" * 250_000])
+
+
 def test_references_that_go_on_and_on() -> None:
     """From the last of three hundred that each know the one before: in steps that nothing else bounds."""
     # The root knows the first and the last one.

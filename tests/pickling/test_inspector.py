@@ -207,3 +207,48 @@ def test_any_bytes_have_a_tree(data: bytes, position: int, inserted: bytes) -> N
         json.dumps(as_json(tree, values=True))
         type_names(tree)
         refusals(tree)
+
+
+class TestCost:
+    """Found in review: bytes that made the inspector, and so the command line, take seconds and gigabytes."""
+
+    def test_value_that_many_keys_refer_to_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A payload of ours never refers; a planted one may."""
+        read: list[bytes] = []
+        real = inspector.inspect_value
+        monkeypatch.setattr(
+            inspector,
+            "inspect_value",
+            lambda data, *, allowed=None: (read.append(data), real(data, allowed=allowed))[1],
+        )
+        root = inspect_payload(b"\x80\x05}\x94(" + a.text("k") + a.raw(b"\x80\x05N.") + b"K\x01h\x02" * 20 + b"u.")
+
+        assert read.count(b"\x80\x05N.") == 1
+        assert len(root.children) == 21
+
+    def test_int_in_a_names_place(self) -> None:
+        """It is no name, and not turned into text."""
+        root = inspect_value(a.segment(a.long(10**5000), a.MEMOIZE, a.get(0), a.get(0), b"\x93"))
+
+        assert "?:?" in render(root)
+
+    def test_long_name(self) -> None:
+        """Cut; what follows its mark is not kept with each."""
+        name = b"X" + (50_000).to_bytes(4, "little") + b"#" + b"a" * 49_999 + a.MEMOIZE
+        root = inspect_value(a.segment(a.text(a.MARKER), name, (a.get(0) + a.get(1) + b"\x93") * 100))
+
+        assert all(len(str(node.value)) < 1000 for node in nodes_of(root) if node.kind == "name")
+
+    def test_arguments_that_are_handed_on_again_and_again(self) -> None:
+        """One long tuple, from which thousands are restored."""
+        long_tuple = b"(" + a.NONE * 30_000 + a.TUPLE
+        restored = a.name("decimal:Decimal") + (a.get(3) + a.get(0) + a.REDUCE) * 15_000
+
+        assert inspect_value(a.segment(b"(", long_tuple, restored)).kind == "cut"
+
+    def test_names_of_fields_that_do_not_fit(self) -> None:
+        """They are not gone through."""
+        names = a.LIST + b"(" + a.text("x") + b"e"
+        root = inspect_value(a.segment(a.name("decimal:Decimal"), a.NONE, a.NONE, a.TUPLE2, names, a.TUPLE2, a.REDUCE))
+
+        assert root.kind == "restored"

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from markupsafe import Markup
 
-from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
+from flask_picklesession import AllowList, LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
 from flask_picklesession.pickling import KeptFields, Limits
 
 from . import models
@@ -62,7 +62,8 @@ VALUES: list[Any] = [
     datetime(2026, 10, 25, 2, 30, fold=1), datetime(2026, 1, 31, tzinfo=UTC),
     datetime(9999, 12, 31, 23, 59, 59, 999999, UTC), datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=UTC),
     [datetime(2026, 1, day, tzinfo=timezone(timedelta(hours=2))) for day in (1, 2)], [time(1), time(2)],
-    [defaultdict(list, a=[1]), defaultdict(int)], [Money(n, Money(n)) for n in range(3)],
+    [defaultdict(list, a=[1]), defaultdict(int)],
+    [Money(n, Money(n)) for n in range(3)], [defaultdict(None), defaultdict(None)],
     datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2), "X")), datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC")),
     date(2026, 2, 28), time(23, 59, 59, 5), time(1, fold=1), time(1, tzinfo=UTC), timedelta(days=-3, microseconds=7),
     UTC, timezone(timedelta(hours=-5)), ZoneInfo("UTC"), UUID(int=2**127 + 1),
@@ -132,6 +133,18 @@ class TestValues:
 
 
 class TestReferences:
+    def test_reduce_that_returns_what_it_holds(self) -> None:
+        """The pickler would refer back to a tuple that it has seen, and the verifier refuse that."""
+
+        class Holder:
+            arguments = ("constant",)
+
+        allow = AllowList()
+        allow(Holder, reduce=lambda value: value.arguments, restore=lambda text: Holder())
+        serializer = PickleSerializer(allow)
+
+        assert len(serializer.load_value(serializer.dump_value([Holder(), Holder()]))) == 2
+
     def test_shared_objects_stay_shared(self, serializer: PickleSerializer) -> None:
         """Two references to one object within a value lead to one object again."""
         shared = Node("shared")
@@ -378,7 +391,7 @@ class TestLimits:
             pytest.param(lambda: nested(200, lambda value: [value, 1]), id="depth of lists with a MARK"),
             pytest.param(lambda: nested(200, lambda value: (value, 1, 2, 3)), id="depth of tuples with a MARK"),
             pytest.param(lambda: laughs(16), id="shared"),
-            pytest.param(lambda: 10**4299, id="int"),
+            pytest.param(lambda: 10**4297, id="int"),
             pytest.param(lambda: [[] for _ in range(19_999)], id="objects"),
             pytest.param(lambda: ["\u2014" * 30_000], id="text with the opcode's byte"),
             pytest.param(lambda: {float(i): 1 for i in range(3000)}, id="odd keys"),
