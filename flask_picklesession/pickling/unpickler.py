@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
-from types import MappingProxyType
+from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 
 from ..exceptions import PayloadError
@@ -25,7 +26,7 @@ MOST_COMPARED = 32
 # Ints below are their own hash, but for -1.
 _OWN_HASH_BITS = 60
 
-_PLAIN = (str, bytes, float, bool, type(None))
+_PLAIN = (str, bytes, float, complex, bool, timedelta, type(None))
 
 
 class _Table:
@@ -141,11 +142,21 @@ def is_quickly_compared(key: object) -> bool:
             if abs(part.adjusted()) > _OWN_HASH_BITS:
                 return False
         elif type(part) not in _PLAIN:
-            attributes = getattr(part, "__dict__", None)
+            attributes = _attributes(part)
             if not attributes:
                 return False
-            left += attributes.values()
+            left += attributes
     return True
+
+
+def _attributes(value: object) -> list[Any]:
+    slots = {
+        name
+        for base in type(value).__mro__
+        for name, member in vars(base).items()
+        if isinstance(member, MemberDescriptorType)
+    }
+    return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in slots)]
 
 
 class Unpicklers(NamedTuple):

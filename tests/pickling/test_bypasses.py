@@ -30,7 +30,7 @@ from flask_picklesession.pickling.names import MARKER
 from flask_picklesession.pickling.records import shape_of
 
 from . import assembler as a
-from .models import Bag, Model, Money, Node, Point, Temperature, make_allow
+from .models import Bag, FrozenSlotted, Model, Money, Node, Point, Temperature, make_allow
 
 NODE = "tests.pickling.models:Node"
 HASHED = "tests.pickling.models:Hashed"
@@ -436,6 +436,16 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         set(product(range(-2, 3), repeat=4)),
         {Point(x, y) for x in range(-3, 4) for y in range(-3, 4)},
         {Money(Decimal(-1)), Money(Decimal(-2))},
+        {
+            FrozenSlotted(-1),
+            FrozenSlotted(-2),
+            timedelta(-1),
+            timedelta(-2),
+            Fraction(-1),
+            Fraction(-2),
+            -1 + 0j,
+            -2 + 0j,
+        },
         {(number, frozenset(range(30))): 1 for number in range(40)},
         dict.fromkeys(range(100_000, 102_900)),
         {UUID(int=number**9) for number in range(2_900)},
@@ -448,6 +458,7 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         "four dimensions",
         "points",
         "amounts",
+        "below zero",
         "shared parts",
         "ids",
         "UUIDs",
