@@ -24,8 +24,8 @@ DEEPER_IN_CYCLES = 4
 
 #: References that are looked at for each byte of a value, and beside that for any value, where
 #: :data:`.limits.Limits.max_expanded` is the default: by as much more as that is raised. Each takes a quarter of a
-#: microsecond. Trees whose nodes know their parents want two for each byte; boards of a few fields want many.
-STEPS_PER_BYTE, SPARE_STEPS = 4, 200
+#: microsecond. Trees whose nodes know their parents want one for three bytes; boards of a few fields want many.
+STEPS_PER_BYTE, SPARE_STEPS = 1, 500
 
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.
 MOST_TUPLES = 4

@@ -28,7 +28,7 @@ class Graph:
         self.parts: list[list[int]] = []
         #: Whether hashing it goes on to its parts; what is mutable has no hash, or one that does not look at them.
         self.is_hashed: list[bool] = []
-        #: Whether it is a record, or restored: hashing it is a call of its own.
+        #: Whether it is a record that is filled in: hashing it is a call of its own.
         self.is_record: list[bool] = []
         #: Nodes that are keys or elements, as often as they are.
         self.keys: list[int] = []
@@ -42,12 +42,12 @@ class Graph:
         self.is_record.append(is_record)
         return len(self.items) - 1
 
-    def _immutable(self, items: list[int], *, is_hashed: bool = True, is_record: bool = False) -> int:
+    def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
         if not items:
             return -1
         if max(items) < 0:
             return sum(items) - 1
-        number = self._mutable(is_hashed=is_hashed, is_record=is_record)
+        number = self._mutable(is_hashed=is_hashed)
         self._put(number, items)
         return number
 
@@ -109,7 +109,8 @@ class Graph:
                 if restorer & KIND_MASK == _MAKER:
                     stack.append(self._mutable(is_hashed=is_hashed, is_record=True))
                 else:
-                    stack.append(self._immutable([arguments], is_hashed=is_hashed, is_record=True))
+                    # Not as a record: a NamedTuple's hash is a tuple's.
+                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())
             elif opcode == 0x28:  # MARK

@@ -51,6 +51,8 @@ ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}\Z")
 #: Characters of an address with a scope and the length of a prefix.
 MAX_ADDRESS_TEXT = 128
 
+_PREFIX = re.compile(r"|0|[1-9][0-9]{0,2}", re.ASCII)
+
 #: Time zones that are held on to: all that there are. The database has 600.
 MAX_ZONES = 1024
 
@@ -319,7 +321,7 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
     has_prefix = not issubclass(cls, IPv4Address | IPv6Address) or issubclass(cls, IPv4Interface | IPv6Interface)
 
     def reduce(value: Any) -> tuple[Any, ...]:
-        if getattr(value, "scope_id", None) is not None:
+        if getattr(getattr(value, "network_address", value), "scope_id", None) is not None:
             text = str(value)
             if len(text) > MAX_ADDRESS_TEXT:
                 raise Refused(f"has more than {MAX_ADDRESS_TEXT} characters")
@@ -338,8 +340,9 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
         # Only an address with a scope is stored as text.
         _of(str, stored)
         _require(size > 4 and len(stored) <= MAX_ADDRESS_TEXT and "%" in stored)
+        # Each other spelling of a prefix would stay in a cache of the ipaddress module.
+        _require(_PREFIX.fullmatch(str(stored).partition("/")[2]) is not None)
         address = cls(stored)
-        # As it would be written: each other spelling of a prefix stays in a cache of the ipaddress module.
         _require(str(address) == stored)
         return address
 
@@ -467,6 +470,8 @@ def _reduce_defaultdict(value: defaultdict[Any, Any]) -> tuple[tuple[Any, ...], 
 
 
 def _make_defaultdict(name: str | None) -> defaultdict[Any, Any]:
+    # Looked up, it would be hashed, whatever it is.
+    _require(name is None or type(name) is str)
     return defaultdict(None if name is None else FACTORIES[name])
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
+from uuid import UUID
 
 from ..exceptions import PayloadError
 from .restorers import Restorer
@@ -23,10 +25,11 @@ COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 #: Parts of a key that may collide with another one: these are compared.
 MOST_COMPARED = 32
 
-# Ints below are their own hash, but for -1.
-_OWN_HASH_BITS = 60
+# What is so long, ids of 64 bits among them, is compared in no time, of whatever types.
+_OWN_HASH_BITS = 64
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_OWN_HASH_BITS, 2.0**_OWN_HASH_BITS
 
-_PLAIN = (str, bytes, float, complex, bool, timedelta, type(None))
+_PLAIN = (str, bytes, complex, bool, date, datetime, time, timedelta, UUID, type(None))
 
 
 class _Table:
@@ -133,15 +136,19 @@ def is_quickly_compared(key: object) -> bool:
         count += 1
         if count > MOST_COMPARED:
             return False
-        if isinstance(part, tuple | frozenset):
+        if isinstance(part, tuple):
             left += part
         elif isinstance(part, int):
             if part.bit_length() > _OWN_HASH_BITS:
                 return False
+        elif type(part) is float:
+            # As a Decimal is compared with it: digit by digit.
+            if part and not _SMALLEST_FLOAT < abs(part) < _LARGEST_FLOAT:
+                return False
         elif type(part) is Decimal:
             if abs(part.adjusted()) > _OWN_HASH_BITS:
                 return False
-        elif type(part) not in _PLAIN:
+        elif type(part) not in _PLAIN and not isinstance(part, Enum):
             attributes = _attributes(part)
             if not attributes:
                 return False

@@ -16,7 +16,7 @@ from flask_picklesession.pickling.cycles import DEEPER_IN_CYCLES, _Measure
 from flask_picklesession.pickling.entries import LimitError
 
 from . import assembler as a
-from .models import Hashed, Money, Node, make_allow
+from .models import Hashed, Money, Node, Point, make_allow
 from .walks import TooLong, containers_of, walk
 
 
@@ -106,7 +106,7 @@ def test_tangled_graphs_are_refused(kind: str) -> None:
 
 def test_limit_can_be_raised() -> None:
     """An application that keeps a large tree or a board may say so."""
-    roomy = cold(max_expanded=10**7)
+    roomy = cold(max_expanded=2 * 10**7)
 
     assert len(roomy.load_value(roomy.dump_value(tree(60, 60))).children) == 60
     assert len(roomy.load_value(roomy.dump_value(board(9)))) == 9
@@ -249,6 +249,20 @@ def test_circle_of_many_tuples_in_a_hash() -> None:
         cold().load_value(circle(5))
 
 
+def test_circle_of_named_tuples_in_a_hash() -> None:
+    """Found in review: their hash is a tuple's, and no call."""
+    hashed = Hashed("x")
+    hashed.key = hashed  # type: ignore[assignment]
+    for _point in range(9):
+        hashed.key = Point(hashed.key)  # type: ignore[arg-type, assignment]
+    # The list becomes a set, which hashes it.
+    body = cold().written([hashed]).removeprefix(a.PROTO + a.LIST).removesuffix(b"a.")
+    segment = a.segment(a.SET, b"(", body, b"\x90")
+
+    with pytest.raises(PayloadError, match="max_depth"):
+        cold().load_value(segment)
+
+
 def test_what_is_thrown_away_is_measured() -> None:
     """Found in review: a chain of thousands, held together by what is thrown away, crashed where it was freed."""
     tangle = cold().written([("x",), friends(12)])
@@ -290,6 +304,14 @@ def test_references_that_go_on_and_on() -> None:
 
     with pytest.raises(LimitError, match="max_depth"):
         _Measure([1] * 301, parts, Limits(), 10**6).run([0])
+
+
+def test_chain_that_is_deeper_than_any_walk() -> None:
+    """However it came about."""
+    parts = [[number + 1] for number in range(DEEPER_IN_CYCLES * 200)]
+
+    with pytest.raises(LimitError, match="max_depth"):
+        _Measure([1] * (len(parts) + 1), [*parts, []], Limits(), 10**6).run([0])
 
 
 @pytest.mark.parametrize("make", [defaultdict, OrderedDict, dict])

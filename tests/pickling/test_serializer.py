@@ -68,7 +68,7 @@ VALUES: list[Any] = [
     date(2026, 2, 28), time(23, 59, 59, 5), time(1, fold=1), time(1, tzinfo=UTC), timedelta(days=-3, microseconds=7),
     UTC, timezone(timedelta(hours=-5)), ZoneInfo("UTC"), UUID(int=2**127 + 1),
     ip_address("127.0.0.1"), ip_address("::1"), ip_address("fe80::1%eth0"), ip_interface("fe80::1%eth0/64"),
-    ip_network("10.0.0.0/8"), ip_network("fe80::/10"),
+    ip_network("fe80::%eth0/64"), ip_network("10.0.0.0/8"), ip_network("fe80::/10"),
     ip_interface("10.0.0.1/8"), ip_interface("fe80::1/10"), PurePosixPath("/a/b"), PureWindowsPath("c:\\a"),
     Markup("<b>bold</b>"), OrderedDict(b=1, a=2), Counter("abca"), defaultdict(list, a=[1]), defaultdict(None, a=1),
     deque([1, 2, 3], maxlen=5), deque(),
@@ -240,6 +240,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Counter, "is the class"),
     (defaultdict(lambda: 0), "factory"),
     (PurePosixPath("x" * 5000), "characters"),
+    (ip_address("::1%" + "x" * 200), "characters"),
     (datetime(2026, 1, 1, tzinfo=type("Zone", (timezone.__base__,), {})()), "time zone"),  # type: ignore[arg-type]
     (time(1, tzinfo=type("Zone", (timezone.__base__,), {})()), "time zone"),  # type: ignore[arg-type]
     (timezone(timedelta(0), "x" * 2000), "long name"),
