@@ -205,15 +205,15 @@ class Session(SessionMixin):
         if not self._is_loaded:
             self._load()
         key = _plain_key(key)
-        if key in self._quarantined or (self._live.get(key) is _UNBUILT and key not in self):
-            if key not in _FLASKS_OWN and key not in self._identity_keys:
-                raise QuarantinedKeyError(key)
-            # Set by Flask and its extensions, who know nothing of quarantine: what cannot be read gives way.
-            del self._quarantined[key]
+        is_quarantined = key in self._quarantined or (self._live.get(key) is _UNBUILT and key not in self)
+        # Flask and its extensions know nothing of quarantine: what cannot be read gives way to what they set.
+        if is_quarantined and key not in _FLASKS_OWN and key not in self._identity_keys:
+            raise QuarantinedKeyError(key)
         if key in self._identity_keys and type(value) not in IDENTITY_TYPES:
             raise _refused_identity(key, value)
         # What cannot be restored is refused here, where the stack trace shows who stored it.
         self._serializer.dump_value(value, path=_path(key), kept=self._kept)
+        self._quarantined.pop(key, None)
         self._live[key] = value
         self._is_as_loaded = False
         self._touched = True

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask, flash, get_flashed_messages, session
 
-from flask_picklesession import AllowList, PickleSession, session_quarantined, session_saved
+from flask_picklesession import AllowList, PickleSession, TypeRefusedError, session_quarantined, session_saved
 
 from .conftest import MakeApp
 from .pickling import assembler as a
@@ -40,6 +40,21 @@ def test_flashed_messages_that_cannot_be_read_give_way(app: Flask, browser: Brow
     browser.visit(lambda: flash("hello"))
 
     assert browser.ask(get_flashed_messages) == ["hello"]
+
+
+def test_what_is_refused_replaces_nothing(app: Flask, browser: Browser) -> None:
+    """Read in review: the quarantined value was gone although the new one was refused."""
+
+    def view() -> str:
+        with pytest.raises(TypeRefusedError):
+            session["_flashes"] = object()
+        session["n"] = 2
+        return ""
+
+    plant(app, browser, _flashes=REFUSED, n=1)
+
+    assert browser.visit(view).status_code == 200
+    assert browser.ask(lambda: list(session.quarantined)) == ["_flashes"]  # type: ignore[attr-defined]  # our own
 
 
 def test_permanent_that_cannot_be_read_gives_way(app: Flask, browser: Browser) -> None:

@@ -82,7 +82,8 @@ _REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 
 def is_handle(text: bytes | str) -> bool:
     """Tell whether this can be a handle. Whatever else stands behind the prefix is no session's key."""
-    return (_HANDLE if isinstance(text, bytes) else _HANDLE_TEXT).fullmatch(text) is not None  # type: ignore[arg-type]
+    found = _HANDLE.fullmatch(text) if isinstance(text, bytes) else _HANDLE_TEXT.fullmatch(text)
+    return found is not None
 
 
 class Saved(NamedTuple):
