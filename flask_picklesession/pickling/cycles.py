@@ -22,17 +22,17 @@ from .limits import DEEPEST, DEFAULT_LIMITS, Limits
 #: Freeing a chain of a thousand crashes an interpreter whose threads have stacks of 128 KiB (CPython 3.13).
 DEEPER_IN_CYCLES = 4
 
-#: References that are looked at for each byte of a value, and beside that for any value, where
+#: References that are looked at for three bytes of a value, and beside that for any value, where
 #: :data:`.limits.Limits.max_expanded` is the default: by as much more as that is raised. Each takes a quarter of a
 #: microsecond. Trees whose nodes know their parents want one for three bytes; boards of a few fields want many.
-STEPS_PER_BYTE, SPARE_STEPS = 1, 500
+STEPS_PER_THREE_BYTES, SPARE_STEPS = 2, 500
 
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.
 MOST_TUPLES = 4
 
 #: Places of a walk, and what it is within there, that are looked at to count the paths through the cycles of a value:
 #: each takes half a microsecond and a hundred bytes.
-MOST_PATHS = 20_000
+MOST_PATHS = 10_000
 
 #: Nodes of a cycle all paths through which are counted: of more there are too many.
 MOST_COUNTED = 64
@@ -54,9 +54,11 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     """
     graph = Graph(data, restorers)
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
-    steps = raised * (SPARE_STEPS + STEPS_PER_BYTE * len(data))
+    steps = raised * (SPARE_STEPS + len(data) * STEPS_PER_THREE_BYTES // 3)
     # All of it, also what was thrown away: that is hashed, and freed.
     _Measure(graph.items, graph.parts, limits, steps).run(range(len(graph.items)))
+    if not graph.keys:
+        return
     hashed = _Measure(
         [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
         [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
@@ -251,14 +253,15 @@ class _Measure:
         most = len(component) * self._steps // sum(map(len, parts))
 
         def walk(place: int, within: int) -> int:
-            size = met.get((place, within))
-            if size is None:
-                size, here = items[place], within | 1 << place
-                for part in parts[place]:
-                    size += 1 if here >> part & 1 else walk(part, here)
-                met[place, within] = size
-                if len(met) > most:
-                    raise LimitError("max_expanded")
+            size, here = items[place], within | 1 << place
+            for part in parts[place]:
+                if here >> part & 1:
+                    size += 1
+                else:
+                    size += met.get((part, here)) or walk(part, here)
+            met[place, within] = size
+            if len(met) > most:
+                raise LimitError("max_expanded")
             return size
 
         found = [walk(place, 0) for place in range(len(component))]

@@ -57,6 +57,14 @@ class Kind(IntEnum):
 #: looks at what differs twice.
 HASHED, DOUBLED = 1, 2
 
+#: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
+WEIGHT = 10
+HEAVY_SIZE = WEIGHT * ITEM
+
+#: The square of an int's length in bytes, shifted by this, is what it counts in items: making text of it takes a time
+#: that grows so (CVE-2020-10735), 250 microseconds for the longest.
+LONG_SHIFT = 10
+
 # Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
 SHORT = tuple(ITEM + ((length >> 4) << 1) for length in range(256))
 
@@ -78,8 +86,11 @@ class Layout(NamedTuple):
 @lru_cache(maxsize=8)
 def layout_for(limits: Limits) -> Layout:
     """Return the tightest layout in which no size of a value within these limits runs into its depth."""
-    # Each byte can push one item, long strings count more, and all that is read back from the memo counts again.
-    largest = 2 * limits.max_value_size + limits.max_value_size // 8 + 2 * limits.max_expanded
+    # Each byte can push one item, those of long strings and ints more, and all that is read back from the memo counts
+    # again.
+    per_byte = max(1, limits.max_int_bytes / (1 << LONG_SHIFT))
+    heavy = ITEM * (limits.max_objects + WEIGHT)
+    largest = int(limits.max_value_size * (ITEM * per_byte + 1 / 8)) + heavy + ITEM * limits.max_expanded
     shift = largest.bit_length()
     one_deep, two_deep = 1 << shift, 2 << shift
     leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in SHORT)

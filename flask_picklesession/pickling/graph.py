@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import KIND_MASK, Kind, is_doubled, is_hashed_by_value
+from .entries import KIND_MASK, LONG_SHIFT, WEIGHT, Kind, is_doubled, is_hashed_by_value
 
-_MAKER = int(Kind.MAKER)
+_MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
 
 # From here on what stands on the stack is a restorer.
 _RESTORER = 1 << 40
@@ -89,7 +89,7 @@ class Graph:
                 length = int.from_bytes(data[i:start], "little")
                 i = start + length
                 name = data[start:i]
-                stack.append(-1 - (length >> 4))
+                stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
                 for _time in range(2 if is_doubled(setter) else 1):
@@ -110,7 +110,8 @@ class Graph:
                     stack.append(self._mutable(is_hashed=is_hashed, is_record=True))
                 else:
                     # Not as a record: a NamedTuple's hash is a tuple's.
-                    stack.append(self._immutable([arguments], is_hashed=is_hashed))
+                    weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
+                    stack.append(self._immutable([arguments, *weight], is_hashed=is_hashed))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())
             elif opcode == 0x28:  # MARK
@@ -146,6 +147,9 @@ _FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}
 
 # Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
 _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
+
+# LONG1, LONG4
+_LONGS = (0x8A, 0x8B)
 
 # Opcode -> items. TUPLE takes all behind the mark.
 _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}

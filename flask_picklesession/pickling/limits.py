@@ -30,7 +30,7 @@ class Limits:
 
     #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr`` and ``==`` cost,
     #: which a few shared tuples can double again and again ("billion laughs"). So can a few cycles: each path through
-    #: these counts, from wherever a walk begins.
+    #: these counts, from wherever a walk begins. What is slow to show counts as many: long ints, addresses, paths.
     max_expanded: int = 500_000
 
     #: Items of one container (JEP 290's ``maxarray``), and keys of a session.
@@ -39,7 +39,7 @@ class Limits:
     #: Containers, records, str, bytes and restored values in one value, each shared one once; paths and networks count
     #: tenfold. Each costs some microseconds to verify and build, however small it is: this bounds the worst case of
     #: ``benchmarks/worst.py``.
-    max_objects: int = 20_000
+    max_objects: int = 15_000
 
     #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).
     max_int_digits: int = 4_300

@@ -136,7 +136,8 @@ def is_quickly_compared(key: object) -> bool:
         count += 1
         if count > MOST_COMPARED:
             return False
-        if isinstance(part, tuple):
+        # Two frozensets of several members are compared each with each, where these collide.
+        if isinstance(part, tuple) or (type(part) is frozenset and len(part) <= 1):
             left += part
         elif isinstance(part, int):
             if part.bit_length() > _OWN_HASH_BITS:

@@ -28,12 +28,15 @@ from .cycles import check_cycles
 from .entries import (
     DOUBLED,
     HASHED,
+    HEAVY_SIZE,
     INDEX_SHIFT,
     ITEM,
     KIND_MASK,
+    LONG_SHIFT,
     MARKER_AS_DATA,
     ODD,
     SHORT,
+    WEIGHT,
     Kind,
     Layout,
     LimitError,
@@ -65,9 +68,6 @@ FEW_KEYS = 1
 #: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there is less
 #: than one for a byte; the slowest, a Fraction, takes a microsecond for each.
 HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
-
-#: Objects that a heavy restorer counts as: it takes as long as making so many.
-WEIGHT = 10
 
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
@@ -116,13 +116,14 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     marker = special | _MARKER
     max_spent = limits.max_expanded * 2
     max_items = limits.max_items
+    max_objects = limits.max_objects
     max_depth = limits.max_depth
     many = min(_BATCH, max_items + 1)
     memo: list[int] = []
     remember = memo.append
-    if data.count(_MEMOIZE) > limits.max_objects:
+    if data.count(_MEMOIZE) > max_objects:
         # Perhaps: the byte may be part of a text. Counted one by one then, so that no more are read than are allowed.
-        remember = _counting(memo, limits.max_objects)
+        remember = _counting(memo, max_objects)
     open_ones = _Open(memo, layout, limits)
     settle, fill = open_ones.settle, open_ones.fill
     has_cycles = False
@@ -326,7 +327,11 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 if entry >= too_deep:
                     raise LimitError("max_depth")
                 if kind == _HEAVY:
+                    # To show one takes as long as that, too.
+                    entry += HEAVY_SIZE
                     uncounted += WEIGHT
+                    if uncounted > max_objects:
+                        raise LimitError("max_objects")
             if data[i] == _MEMOIZE:
                 remember(entry)
                 i += 1
@@ -390,14 +395,26 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             else:
                 stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
 
-        elif opcode == 0x65 or opcode == 0x61:  # APPENDS, APPEND
+        elif opcode == 0x61:  # APPEND
             i += 1
-            if opcode == 0x65:
-                items = stack
-                stack = frames.pop()
-                push = stack.append
-            else:
-                items = [stack.pop()]
+            entry = stack.pop()
+            target = stack[-1]
+            if target < special or target & KIND_MASK != _LIST:
+                raise PayloadError("APPEND on something else than a new list")
+            if entry >= special:
+                (entry,) = settle([entry])
+            entry = (entry + one_deep + 2) | 1
+            if entry >= too_deep:
+                raise LimitError("max_depth")
+            stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
+            if open_ones.batches:
+                stack[-1] = fill(target, entry, 1)
+
+        elif opcode == 0x65:  # APPENDS
+            i += 1
+            items = stack
+            stack = frames.pop()
+            push = stack.append
             target = stack[-1]
             if target < special or target & KIND_MASK != _LIST:
                 raise PayloadError("APPENDS on something else than a new list")
@@ -460,7 +477,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             items = stack
             stack = frames.pop()
             push = stack.append
-            deepest = max(items, default=0)
+            deepest = max(items) if items else 0
             if deepest >= special:
                 items = settle(items)
                 deepest = max(items)
@@ -495,17 +512,16 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
 
         elif opcode == 0x8A:  # LONG1
-            # By its length: a Decimal that is compared with an int converts the whole of it.
             length = data[i + 1]
             i += 2 + length
-            push(ODD + ((length >> 4) << 1))
+            push(ODD + ((length * length >> LONG_SHIFT) << 1))
 
         elif opcode == 0x8B:  # LONG4
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
                 raise LimitError("max_int_digits")
             i += 5 + length
-            push(ODD + ((length >> 4) << 1))
+            push(ODD + ((length * length >> LONG_SHIFT) << 1))
 
         elif opcode == _POP or opcode == 0x31:  # POP, POP_MARK
             # Written where a tuple, or the arguments of a restorer, led back to the value itself, which is read then.
@@ -522,7 +538,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
                 raise PayloadError("STOP before the end, or with more or less than one value")
-            if len(memo) + uncounted > limits.max_objects:
+            if len(memo) + uncounted > max_objects:
                 raise LimitError("max_objects")
             settle(stack)
             if has_cycles:

@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -123,8 +123,14 @@ def _check_guarded(data: bytes, value: object) -> None:
         if "collide" not in error.reason:
             raise Broken("the guarded unpickler refuses what the other takes") from None
     else:
-        if _written(value) != _written(guarded):
+        # The hash of what is not a number is its id: a set of these has an order of its own each time.
+        if _written(value) != _written(guarded) and all(
+            part == part for part in _parts(value) if type(part) in _NUMBERS
+        ):
             raise Broken("the two unpicklers differ")
+
+
+_NUMBERS = (float, complex, Decimal)
 
 
 def _check_walks(value: object, most: int) -> None:
@@ -151,6 +157,13 @@ def _fingerprint() -> object:
 
 
 def _check_types(root: object) -> None:
+    for part in _parts(root):
+        if type(part) not in ALLOWED:
+            raise Broken(f"a {type(part)} came out")
+
+
+def _parts(root: object) -> Iterator[object]:
+    """Yield a value and all that it holds, each once."""
     seen: dict[int, object] = {}
     left = [root]
     while left:
@@ -158,8 +171,7 @@ def _check_types(root: object) -> None:
         if id(value) in seen:
             continue
         seen[id(value)] = value
-        if type(value) not in ALLOWED:
-            raise Broken(f"a {type(value)} came out")
+        yield value
         if isinstance(value, dict):
             left += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set | frozenset | deque):

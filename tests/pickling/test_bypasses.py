@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from ipaddress import IPv6Network
+from ipaddress import IPv6Interface, IPv6Network
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -378,7 +378,7 @@ SHARED_KEYS: dict[str, Callable[[], Any]] = {
     "shared tuple in a record": lambda: {Money(doubled(14, 1))},
 }
 
-HUGE = 10**4290
+HUGE = 10**3600
 
 #: All of one hash, compared each with each.
 COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
@@ -389,14 +389,14 @@ COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
     "frozensets": lambda: {frozenset([number * MODULUS + 5]) for number in range(300)},
     # Each Decimal converts the whole of each int: 222 KB took 21 s.
     "decimals and long ints": lambda: {
-        *(Decimal(number * MODULUS + 1) for number in range(300)),
-        *(1 + MODULUS * ((1 << 14_000) + number) for number in range(60)),
+        *(Decimal(number * MODULUS + 1) for number in range(60)),
+        *(1 + MODULUS * ((1 << 12_000) + number) for number in range(10)),
     },
     # Some of them, each of thousands of parts that are slow to compare: 200 KB took 20 s.
     # The same members in another order: each is compared with each.
     "frozensets of equal members": lambda: {(frozenset([2.0**61, 2.0**122]), n) for n in (-1, -2)},
     "floats and decimals": lambda: {(2.0**1000, -1), (2.0**1000, -2)},
-    "long tuples of decimals": lambda: {(HUGE,) * 100 + (7,), (Decimal("1e4290"),) * 100 + (7 + MODULUS,)},
+    "long tuples of decimals": lambda: {(HUGE,) * 100 + (7,), (Decimal("1e3600"),) * 100 + (7 + MODULUS,)},
     "fractions": lambda: {Fraction(number * MODULUS + 1) for number in range(900)},
     "addresses": lambda: {IPv6Network((number * MODULUS + 1) << 1) for number in range(200)},
     "UUIDs": lambda: {UUID(int=number * MODULUS + 1) for number in range(900)},
@@ -439,6 +439,7 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         set(product(range(-2, 3), repeat=4)),
         {Point(x, y) for x in range(-3, 4) for y in range(-3, 4)},
         {Money(Decimal(-1)), Money(Decimal(-2))},
+        frozenset({frozenset({""}), frozenset({False}), frozenset()}),
         {(date(2026, 1, 1), UUID(int=1), 0.5, 1 << 63, number) for number in (-1, -2)},
         {
             FrozenSlotted(-1),
@@ -462,6 +463,7 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         "four dimensions",
         "points",
         "amounts",
+        "frozensets of one",
         "beside -1 and -2",
         "below zero",
         "shared parts",
@@ -608,3 +610,65 @@ def test_application_error_is_a_refusal(serializer: PickleSerializer) -> None:
     with pytest.raises(PayloadError, match="TypeError"):
         serializer.load_value(hostile)
     assert Temperature(1) == Temperature(1)
+
+
+#: What takes as long to turn into text as hundreds of small items: shown as often as may be, a second or two.
+SLOW_TO_SHOW: dict[str, Callable[[], Any]] = {
+    "int": lambda: (HUGE,),
+    "address with a scope": lambda: IPv6Interface(f"1:2:3:4:5:6:1.2.3.4%{'e' * 60}/64"),
+    "path": lambda: PurePosixPath("a"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW_TO_SHOW)
+def test_what_is_slow_to_show_counts_more(kind: str) -> None:
+    """A value that refers to it sixty thousand times is refused; that to a small one is not."""
+    serializer = PickleSerializer(make_allow(), verdicts_kept=0)
+
+    with pytest.raises(LimitExceededError) as caught:
+        serializer.dump_value([SLOW_TO_SHOW[kind]()] * 60_000)
+    assert serializer.dump_value([SLOW_TO_SHOW[kind]()] * 100)
+    assert serializer.dump_value([Decimal(1)] * 60_000)
+
+    assert caught.value.limit == "max_expanded"
+
+
+@pytest.mark.parametrize("kind", ["address with a scope", "path"])
+def test_what_is_slow_to_show_counts_more_in_cycles(kind: str) -> None:
+    """The graph of a value weighs as the verifier does."""
+    serializer = PickleSerializer(make_allow(), verdicts_kept=0)
+
+    def around(value: object) -> list[Any]:
+        whole: list[Any] = []
+        whole += [whole, [value] * 20_000]
+        return [whole, whole]
+
+    with pytest.raises(LimitExceededError) as caught:
+        serializer.dump_value(around(SLOW_TO_SHOW[kind]()))
+    assert serializer.dump_value(around(Decimal(1)))
+
+    assert caught.value.limit == "max_expanded"
+
+
+def test_heavy_values_are_refused_before_all_of_them_are_read() -> None:
+    """Each counts as ten objects; what is thrown away again counts, too."""
+    dropped = a.get(3) + a.get(4) + a.TUPLE1 + b"R0" + a.get(1)
+    first = a.name("pathlib:PurePosixPath") + a.text("a") + a.TUPLE1 + a.REDUCE
+    data = a.segment(a.LIST, b"(", first, dropped * 1_400, b"e")
+
+    with pytest.raises(PayloadError, match="max_objects"):
+        PickleSerializer(make_allow()).load_value(data)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_depth_counts_in_a_list_of_one_and_of_two(copies: int) -> None:
+    """The only item of a batch is put in by an opcode of its own."""
+    deep: Any = ("x",)
+    for _level in range(Limits().max_depth - 2):
+        deep = (deep,)
+    serializer = PickleSerializer(make_allow())
+
+    with pytest.raises(LimitExceededError) as caught:
+        serializer.dump_value([[deep] * copies])
+
+    assert caught.value.limit == "max_depth"

@@ -7,10 +7,10 @@ import math
 from datetime import UTC
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession import PayloadError, PickleSerializer, TypeRefusedError
 
 from .models import Color, Money, Node, Point, make_allow
 from .test_bypasses import ATTACKS
@@ -68,7 +68,13 @@ def test_any_value_comes_back(value: Any) -> None:
 @given(st.dictionaries(st.text(), values))
 def test_any_mapping_comes_back(mapping: dict[str, Any]) -> None:
     """dumps and loads mirror each other."""
-    assert SERIALIZER.loads(SERIALIZER.dumps(mapping)) == mapping
+    try:
+        payload = SERIALIZER.dumps(mapping)
+    except TypeRefusedError as error:
+        # Of {"", 1} and {False, 1}, the hash of each "" and False is zero.
+        assume("keys that collide" not in str(error))
+        raise
+    assert SERIALIZER.loads(payload) == mapping
 
 
 @given(st.binary())
