@@ -28,6 +28,11 @@ DEFAULT_TIMEOUT = 1.0
 #: Seconds in which requests with a replaced id must not set a cookie (lua-resty-session: ``stale_ttl``).
 DEFAULT_GRACE = 10.0
 
+#: Seconds of the longest times that may be set: ten years, and an hour for what a request may spend on the store. Far
+#: beyond, Redis, sockets and :class:`datetime.datetime` fail, each in its own way.
+LONGEST_TIME = 10 * 366 * 86_400
+LONGEST_TIMEOUT = 3_600
+
 #: Where Flask-Login and Flask's tutorial keep the user's id.
 DEFAULT_IDENTITY_KEYS = ("_user_id", "user_id")
 
@@ -189,7 +194,17 @@ def _seconds_or_zero(value: object) -> float:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError("must be a number of seconds or a timedelta")
+    if value > LONGEST_TIME:
+        raise ValueError(f"must be at most {LONGEST_TIME} seconds, ten years")
     return float(value)
+
+
+def _timeout(value: object) -> float:
+    """Read what a request may spend on the store."""
+    seconds = _seconds(value)
+    if seconds > LONGEST_TIMEOUT:
+        raise ValueError(f"must be at most {LONGEST_TIMEOUT} seconds, an hour")
+    return seconds
 
 
 def _optional(read: Callable[[object], float]) -> Callable[[object], float | None]:
@@ -269,7 +284,7 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "ABSOLUTE_TIMEOUT": (_optional(_seconds), None),
     "IDENTITY_KEYS": (_names, DEFAULT_IDENTITY_KEYS),
     "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
-    "TIMEOUT": (_seconds, DEFAULT_TIMEOUT),
+    "TIMEOUT": (_timeout, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
     "MERGE": (_policies, {}),
     "ON_DROP": (_choice("signal", "error"), "signal"),

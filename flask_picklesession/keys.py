@@ -29,8 +29,11 @@ def secret_keys(config: Mapping[str, Any], secret_key: str | bytes) -> tuple[str
 
     As itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
 
-    :raises ConfigurationError: if the fallbacks are not a list of keys: each character of a str would be one.
+    :raises ConfigurationError: if the key is none, or the fallbacks are not a list of keys: each character of a str
+        would be one.
     """
+    if not isinstance(secret_key, str | bytes):
+        raise ConfigurationError([f"SECRET_KEY must be a str or bytes. {_FIX}"])
     fallbacks = config.get("SECRET_KEY_FALLBACKS") or ()
     if not isinstance(fallbacks, list | tuple) or not all(isinstance(key, str | bytes) and key for key in fallbacks):
         raise ConfigurationError(

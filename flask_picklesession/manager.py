@@ -17,7 +17,7 @@ from .exceptions import (
     StoreUnavailableError,
 )
 from .pickling import PickleSerializer, Stored
-from .renewal import Found, follow
+from .renewal import Found, Further, Lost, follow
 from .report import Drop, Rejection, Reporter
 from .revocation import Revoker
 from .save import Outcome, Save, SaveRules, Tools, is_renewal_due
@@ -141,13 +141,15 @@ class SessionManager:
             ttl=nothing.idle_timeout,
             deadline=deadline,
         )
-        if not isinstance(found, Found):
+        if isinstance(found, Lost):
             return nothing._replace(was_replaced=found.record is not None and self._was_just_replaced(found.record))
         if found.first_confirmed and now_ms() > found.first_confirmed + self._grace * 1000:
             self._reused(found, signers, deadline)
             # Perhaps only a request that waited long in a queue: a new cookie would replace the good one.
             is_slow = now_ms() < found.first_confirmed + (self._grace + ENDED_SECONDS) * 1000
             return nothing._replace(was_replaced=is_slow)
+        if isinstance(found, Further):
+            return nothing
         values = self._values(found.record)
         if values is None:
             return nothing
@@ -162,7 +164,7 @@ class SessionManager:
             is_offered=not found.record.confirmed,
         )
 
-    def _reused(self, found: Found, signers: Signers, deadline: float) -> None:
+    def _reused(self, found: Found | Further, signers: Signers, deadline: float) -> None:
         self._report.reused(found.handle)
         if self._on_reuse is OnReuse.REVOKE_USER:
             self.revoker(signers).end_user(found.record.user_digest, deadline=deadline)

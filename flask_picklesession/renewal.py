@@ -107,6 +107,15 @@ class Lost(NamedTuple):
     record: Record | None = None
 
 
+class Further(NamedTuple):
+    """The trail goes on further than a request follows it."""
+
+    handle: str
+    record: Record
+    #: When the first successor was first used, in milliseconds since 1970.
+    first_confirmed: int
+
+
 def follow(
     store: Store,
     sealer: RecordSealer,
@@ -117,7 +126,7 @@ def follow(
     handle: str,
     ttl: int | None,
     deadline: float,
-) -> Found | Lost:
+) -> Found | Lost | Further:
     """Follow renewed records to the live one.
 
     An absent successor is over: it is never created again.
@@ -148,6 +157,8 @@ def follow(
             return Lost()
         record, is_current = sealer.unseal(storage_key, stored)
         first_confirmed = first_confirmed if len(trail) > 1 else record.confirmed
+    if record.kind == Kind.RENEWED and not record.is_past(now_ms()):
+        return Further(handle, record, first_confirmed)
     if record.kind != Kind.LIVE or record.is_past(now_ms()):
         return Lost(END_REASONS.get(record.body) if record.kind == Kind.ENDED else None, record)
     return Found(session_id, handle, storage_key, record, is_current, tuple(trail), first_confirmed)

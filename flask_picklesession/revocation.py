@@ -102,7 +102,7 @@ class Revoker:
                 return None, False
             sealed = self._ended(storage_key, reason)
             saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)
-            if saved.applied or (saved.repeated and saved.current == sealed):
+            if saved.applied or saved.current == sealed:
                 return known, False
             known = self._read(storage_key, saved.current)
         before = self._store.end(storage_key, self._ended(storage_key, reason), ttl=ENDED_SECONDS, deadline=deadline)
@@ -123,9 +123,11 @@ class Revoker:
         :raises StoreUnavailableError: if the store failed, or sessions were made faster than they could be ended.
         """
         count = 0
+        seen: set[str] = set()
         for _pass in range(MOST_PASSES):
             kept = self._with_successors(keep)
-            found = [member for member in self._unended(user_digest, deadline) if member.handle not in kept]
+            known = set(seen)
+            found = [member for member in self._unended(user_digest, seen, deadline) if member.handle not in kept]
             # One may have been renewed since it was kept: its successor is the session to keep.
             kept = self._with_successors(keep)
             ended = [
@@ -133,7 +135,8 @@ class Revoker:
                 for member in found
                 if member.handle not in kept
             ]
-            if not ended:
+            # A session may have taken a new id between the look at the index and the look at its record.
+            if not ended and seen <= known:
                 return count
             count += sum(ended)
         raise StoreUnavailableError("the user's sessions were made faster than they could be ended")
@@ -171,12 +174,16 @@ class Revoker:
                 count += self.end(handle, EndReason.REVOKED)
         return count, unread
 
-    def _unended(self, user_digest: bytes, deadline: float | None) -> Iterable[Member]:
-        """Return the members that a revocation has to end: all but those that are over for sure."""
+    def _unended(self, user_digest: bytes, seen: set[str], deadline: float | None) -> Iterable[Member]:
+        """Return the members that a revocation has to end: all but those that are over for sure.
+
+        :param seen: takes the handles of all members.
+        """
         found: list[Member] = []
         gone: list[str] = []
         deadline = deadline or monotonic() + STEP_SECONDS
         for page in self._users.pages(user_digest, deadline=deadline):
+            seen.update(member.handle for member in page)
             records = self._store.load_many([member.handle for member in page], deadline=deadline)
             for member, stored in zip(page, records, strict=True):
                 record = self._read(self._store.storage_key(member.handle), stored)

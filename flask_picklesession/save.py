@@ -19,7 +19,7 @@ from .exceptions import (
 from .merge import ABSENT, Changes, Merged, merge
 from .pickling import KeptFields, PickleSerializer, Stored
 from .policies import Policy, append
-from .renewal import Lost, SuccessorIds, follow, renewed_record
+from .renewal import Found, Lost, SuccessorIds, follow, renewed_record
 from .report import Drop, Rejection, Reporter
 from .revocation import Revoker
 from .session import Session
@@ -488,8 +488,8 @@ class Save:
         record = self._verified(current.storage_key, saved.current)
         if record is None:
             raise _Gone(None)
-        if saved.repeated and record.written_by(written.nonce):
-            # The first sending was applied and only its reply was lost.
+        if record.written_by(written.nonce):
+            # The first sending was applied and only its reply was lost. redis-py's Cluster client repeats some itself.
             return None
         if record.kind == Kind.ENDED or record.is_past(now_ms()):
             raise _Gone(END_REASONS.get(record.body) if record.kind == Kind.ENDED else None)
@@ -518,8 +518,8 @@ class Save:
         except RecordError:
             self._report.rejected(Rejection.RECORD)
             raise _Gone(None) from None
-        if isinstance(found, Lost):
-            raise _Gone(found.reason)
+        if not isinstance(found, Found):
+            raise _Gone(found.reason if isinstance(found, Lost) else None)
         return _Standing(found.session_id, found.handle, found.storage_key, found.record, self._container(found.record))
 
     def _verified(self, storage_key: bytes, current: bytes | None) -> Record | None:

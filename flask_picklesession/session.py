@@ -149,7 +149,7 @@ class Session(SessionMixin):
         # The stored values, as loaded or last saved: the base of a merge.
         self._stored = loaded.values
         # The same keys with their values, built where they were asked for, in the session's order.
-        self._live = {key: _UNBUILT if type(value) is bytes else value for key, value in loaded.values.items()}
+        self._live = {key: _unbuilt(key, value) for key, value in loaded.values.items()}
         # The values as they were handed out first.
         self._built: dict[str, Any] = {}
         self._quarantined: dict[str, str] = {}
@@ -166,6 +166,8 @@ class Session(SessionMixin):
         """Build a stored value and keep it; move it aside if it cannot be restored."""
         try:
             value = self._serializer.load_value(self._stored[key], self._kept)
+            if key == "_flashes" and not _are_flashes(value):
+                raise PayloadError("not what flash() stores")
         except PayloadError as error:
             del self._live[key]
             self._quarantined[key] = error.type_name or error.reason
@@ -542,7 +544,7 @@ class Session(SessionMixin):
             # Theirs: other bytes than those that could not be restored, too.
             self._quarantined.pop(key, None)
             self._built.pop(key, None)
-            self._live[key] = _UNBUILT if type(stored) is bytes else stored
+            self._live[key] = _unbuilt(key, stored)
         for key in self._live.keys() - values.keys():
             del self._live[key]
         self._stored = values
@@ -571,7 +573,7 @@ class Session(SessionMixin):
                 continue
             self._quarantined.pop(key, None)
             self._built.pop(key, None)
-            self._live[key] = _UNBUILT if type(stored) is bytes else stored
+            self._live[key] = _unbuilt(key, stored)
         for key in self._live.keys() - loaded.values.keys() - changes.assigned.keys():
             del self._live[key]
         self._stored = loaded.values
@@ -612,4 +614,16 @@ def _refused_identity(key: str, value: object) -> TypeRefusedError:
         f"says whose session it is and cannot be a {kind.__qualname__}",
         "Store a str, an int or a UUID",
         type_name=f"{kind.__module__}:{kind.__qualname__}",
+    )
+
+
+def _unbuilt(key: str, stored: Stored) -> Any:
+    """Return what stands for a stored value until it is asked for: a scalar for itself."""
+    return _UNBUILT if type(stored) is bytes or key == "_flashes" else stored
+
+
+def _are_flashes(value: object) -> bool:
+    """Tell whether Flask can show these messages: who holds the secret key can plant what it fails on, on each page."""
+    return isinstance(value, list) and all(
+        isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str) for item in value
     )

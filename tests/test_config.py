@@ -270,3 +270,13 @@ class TestInstallation:
     def test_says_that_it_is_pickle_based(self) -> None:
         """Flask's flag for interfaces that pickle."""
         assert PickleSessionInterface.pickle_based is True
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "most"),
+    [("TIMEOUT", 1e5, "an hour"), ("ABSOLUTE_TIMEOUT", 1e20, "ten years"), ("IDLE_TIMEOUT", 1e12, "ten years")],
+)
+def test_times_beyond_sense(make_app: Callable[..., Flask], setting: str, value: float, most: str) -> None:
+    """Found in review: each failed at its first use, in its own way."""
+    with pytest.raises(ConfigurationError, match=f"PICKLESESSION_{setting}: must be at most .* {most}"):
+        PickleSession(make_app(**{f"PICKLESESSION_{setting}": value}))

@@ -59,11 +59,18 @@ class TestWeakKeys:
         assert [record.getMessage().split(" is ")[0] for record in caplog.records] == ["SECRET_KEY"]
 
 
-@pytest.mark.parametrize("fallbacks", ["abc", [""], [None], b"abc", [STRONG, 1]], ids=repr)
+@pytest.mark.parametrize("fallbacks", ["abc", [""], [None], b"abc", ["a key", 1]], ids=repr)
 def test_fallbacks_that_are_no_list_of_keys(make_app: MakeApp, fallbacks: Any) -> None:
     """Found in review: each character of a str was a key, and so was an empty one."""
     with pytest.raises(ConfigurationError, match="SECRET_KEY_FALLBACKS must be a list"):
         PickleSession(make_app(SECRET_KEY_FALLBACKS=fallbacks))
+
+
+@pytest.mark.parametrize("secret", [12345, ["a key"], bytearray(b"a key")], ids=repr)
+def test_secret_key_that_is_none(make_app: MakeApp, secret: Any) -> None:
+    """Found in review: an error in the middle of ours instead of what to do."""
+    with pytest.raises(ConfigurationError, match="SECRET_KEY must be a str or bytes"):
+        PickleSession(make_app(SECRET_KEY=secret))
 
 
 class TestRotation:

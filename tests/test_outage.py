@@ -20,11 +20,12 @@ from flask_picklesession import (
     session_unavailable,
 )
 from flask_picklesession.cookie import handle_of
+from flask_picklesession.exceptions import RecordError
 from flask_picklesession.storage.record import SIGNATURE_SIZE, Kind, Record
 
 from . import support
 from .conftest import MakeApp
-from .proxy import Fault, Proxy, cut_after, cut_before, drip, first, garbage, half_reply, refuse
+from .proxy import Exchange, Fault, Proxy, cut_after, cut_before, drip, first, garbage, half_reply, refuse
 from .servers import Server
 from .support import Browser, grown, recorded, set_cookies
 
@@ -716,3 +717,63 @@ class TestHugeValues:
 
         assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
         assert bytes_taken() < 20_000_000
+
+
+def add_one() -> None:
+    session["n"] += 1
+
+
+class TestReadyClient:
+    """Found in review: redis-py's clients send again by themselves, ten times. Nothing is sent twice for us."""
+
+    @pytest.fixture(name="app")
+    def _app(self, proxy: Proxy, prefix: str) -> Iterator[Flask]:
+        client = Redis(port=proxy.port)
+        app = support.make_app(None, prefix, PICKLESESSION_CLIENT=client, PICKLESESSION_MERGE={"n": "counter"})
+        yield app
+        support.close(app)
+        client.close()
+
+    def test_lost_reply_counts_once(self, app: Flask, browser: Browser, proxy: Proxy) -> None:
+        """The write was applied; its second sending is not another request's."""
+        browser.visit(put(n=2))
+        proxy.next("EVALSHA", cut_after)
+
+        assert browser.visit(add_one).status_code == 200
+        assert browser.ask(read_n) == 3
+
+    def test_lost_reply_logs_nobody_out(self, app: Flask, browser: Browser, proxy: Proxy) -> None:
+        """The old id was over when it was ended again."""
+        browser.visit(put(user_id=7))
+        proxy.next("EVALSHA", cut_after)
+        browser.visit(lambda: session.regenerate())  # type: ignore[attr-defined]  # our own
+
+        assert browser.ask(lambda: session["user_id"]) == 7
+
+
+class TestNoReplies:
+    @pytest.mark.parametrize("reply", [b"-ASK x\r\n", b"-MOVED\r\n", b":5\r\n", b"*1\r\n:1\r\n"], ids=repr)
+    @pytest.mark.parametrize("command", ["EVALSHA", "GETEX"])
+    def test_reply_of_another_kind_is_an_outage(
+        self, browser: Browser, proxy: Proxy, reply: bytes, command: str
+    ) -> None:
+        """Found in review: redis-py fails to read some, and others went further in than they should."""
+
+        def answer(exchange: Exchange) -> None:
+            exchange.answer(reply)
+
+        cookie = browser.cookie
+        proxy.next(command, answer, answer)
+
+        assert_unavailable(browser, browser.visit(put(n=2)), cookie)
+
+    def test_record_of_another_kind_is_none(self, browser: Browser, proxy: Proxy) -> None:
+        """What is not bytes is no record."""
+
+        def answer(exchange: Exchange) -> None:
+            exchange.answer(b":5\r\n")
+
+        proxy.next("GETRANGE", answer)
+        (found,) = browser.app.extensions["picklesession"].store.load_many(["x" * 43], deadline=time.monotonic() + 5)
+
+        assert isinstance(found, RecordError)

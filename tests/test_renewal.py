@@ -680,3 +680,40 @@ class TestKeys:
             session_id = following
 
         assert content(due) == {}
+
+
+@pytest.mark.parametrize("policy", ["signal", "revoke", "revoke_user"])
+def test_reuse_of_an_id_from_long_ago(make_app: MakeApp, move_clock: MoveClock, policy: str) -> None:
+    """Found in review: behind sixteen renewals it was neither reported nor acted on."""
+    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY, PICKLESESSION_GRACE=10, PICKLESESSION_ON_REUSE=policy)
+    browser = Browser(app)
+    browser.visit(put(user_id=7))
+    thief = browser.copy()
+    for _renewal in range(20):
+        move_clock(EVERY + 1)
+        content(browser)
+        content(browser)
+
+    with recorded(session_reused, app) as reused:
+        assert content(thief) == {}
+
+    assert len(reused) == 1
+    assert content(browser) == ({"user_id": 7} if policy == "signal" else {})
+
+
+def test_slow_request_with_an_id_from_long_ago(make_app: MakeApp, move_clock: MoveClock) -> None:
+    """Within the grace it is no reuse; so far behind it is no session, either."""
+    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY, PICKLESESSION_GRACE=100_000)
+    browser = Browser(app)
+    browser.visit(put(user_id=7))
+    slow = browser.copy()
+    for _renewal in range(20):
+        move_clock(EVERY + 1)
+        content(browser)
+        content(browser)
+
+    with recorded(session_reused, app) as reused:
+        assert content(slow) == {}
+
+    assert reused == []
+    assert content(browser) == {"user_id": 7}

@@ -282,6 +282,16 @@ class TestList:
         assert content(browser) == {}
 
 
+def test_member_too_large_to_read(app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
+    """Found in review: one of two megabytes in the index made each listing, and each way to end sessions, a 503."""
+    browser = signed_in(app)
+    raw.zadd(index_key, {b"x" * 2_000_000: 1})
+
+    assert sessions.sessions_of(7) == []
+    assert sessions.revoke_user(7, scan=True) == 1
+    assert browser.ask(lambda: session.get("user_id")) is None
+
+
 class TestRevoke:
     def test_session_is_over(self, app: Flask, sessions: PickleSession) -> None:
         """At once, and told."""
@@ -921,3 +931,65 @@ class TestFailures:
         browser = signed_in(app)
         assert handle_of((browser.cookie or "")[:43]) == handle_in(browser)
         assert handle_in(browser) not in (browser.cookie or "")
+
+
+def once_behind(app: Flask, command: str, action: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen when the first reply to a command of this name has come."""
+    link = app.extensions["picklesession"].settings.link
+    call, left = link.call, [action]
+
+    def watched(deadline: float, *sent: Any) -> Any:
+        reply = call(deadline, *sent)
+        if sent[0] == command and left:
+            left.pop()()
+        return reply
+
+    monkeypatch.setattr(link, "call", watched)
+
+
+def sign_in_again() -> None:
+    """Sign the user in as Flask's tutorial does."""
+    session.clear()
+    session["user_id"] = 7
+
+
+class TestRevokeAtTheSameTime:
+    """Found in review: the index was looked at, then something happened, then its sessions were."""
+
+    @pytest.mark.parametrize(
+        "view",
+        [
+            lambda: session.regenerate(),  # type: ignore[attr-defined]  # our own
+            lambda: session.reauthenticated(),  # type: ignore[attr-defined]  # our own
+            sign_in_again,
+        ],
+        ids=["regenerate", "reauthenticated", "sign in"],
+    )
+    def test_session_that_takes_a_new_id_ends(
+        self, app: Flask, sessions: PickleSession, view: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its new id is not among those that were read; the old one is over by then."""
+        browser = signed_in(app)
+        once_behind(app, "ZREVRANGE", lambda: browser.visit(view), monkeypatch)
+
+        assert sessions.revoke_user(7) == 1
+        assert browser.ask(lambda: session.get("user_id")) is None
+        assert sessions.sessions_of(7) == []
+
+    def test_index_that_gets_shorter_hides_nothing(
+        self,
+        app: Flask,
+        sessions: PickleSession,
+        raw: Redis,
+        index_key: bytes,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Each listing removes what is gone: what stood on the second page stands on the first one then."""
+        browser = signed_in(app)
+        begun = now_ms() - 4_000_000
+        raw.zadd(index_key, {handle_in(browser): begun - 1})
+        raw.zadd(index_key, {handle_of(str(number)): begun + number for number in range(150)})
+        once_behind(app, "ZREVRANGE", lambda: sessions.sessions_of(7), monkeypatch)
+
+        assert sessions.revoke_user(7) == 1
+        assert browser.ask(lambda: session.get("user_id")) is None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -22,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
-from redis.exceptions import RedisError, ResponseError
+from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.exceptions import InvalidResponse, RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -120,7 +119,7 @@ def from_client(client: object) -> Link:
     """Return the way through a ready client.
 
     :param client: a :class:`redis.Redis` or :class:`redis.RedisCluster`.
-    :raises ValueError: if it is something else, or decodes replies.
+    :raises ValueError: if it is something else, decodes replies, or sends commands again and cannot be copied.
     """
     if not isinstance(client, Redis | RedisCluster):
         raise ValueError(
@@ -128,7 +127,29 @@ def from_client(client: object) -> Link:
         )
     if client.get_encoder().decode_responses:
         raise ValueError("must return bytes: make the client without decode_responses=True")
-    return ClientLink(lambda: client)
+    own = _without_retries(client)
+    return ClientLink(lambda: own)
+
+
+def _without_retries(client: Any) -> Any:
+    """Return a client with the same options that sends nothing twice; redis-py's own do so ten times by default.
+
+    A write whose reply was lost was applied: sent again by somebody who does not know that, it counts as another's.
+    """
+    once = Retry(NoBackoff(), 0)
+    if isinstance(client, RedisCluster):
+        retry = client.retry
+    elif type(client.connection_pool) is ConnectionPool:
+        pool = client.connection_pool
+        options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
+        make: Any = ConnectionPool
+        own = make(pool.connection_class, pool.max_connections, **{**options, "retry": once})
+        return type(client)(connection_pool=own)
+    else:
+        retry = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs).retry
+    if retry.get_retries():
+        raise ValueError("must send nothing twice: make the client with retry=Retry(NoBackoff(), 0)")
+    return client
 
 
 # -- single servers
@@ -250,7 +271,12 @@ class _WithDeadline:
         self.socket_connect_timeout = self.socket_timeout = left
         connect: Any = super()
         sock = connect._connect()
-        return (_DeadlineSocket if isinstance(sock, ssl.SSLSocket) else _KernelTimedSocket)(sock, self)
+        return (_KernelTimedSocket if _is_plain(sock) else _DeadlineSocket)(sock, self)
+
+
+def _is_plain(sock: socket.socket) -> bool:
+    """Tell whether a socket waits in the kernel: that of TLS does not, nor those of gevent and eventlet."""
+    return type(sock).__module__ == "socket"
 
 
 def _bounded(connection_class: type) -> Any:
@@ -264,7 +290,13 @@ _OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
 
 
 def _single(url: str, largest_reply: int) -> HeldLink:
-    options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+    try:
+        options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+    except ValueError:
+        # What it says quotes parts of the URL, such as a password in which "/" is not escaped.
+        raise ValueError(
+            "the URL cannot be read: in its password, / ? # @ : and [ are written %2F %3F %23 %40 %3A %5B"
+        ) from None
     connection_class = _CONNECTIONS[options.pop("connection_class", Connection)]
     if "decode_responses" in options:
         raise ValueError("decode_responses cannot be set: sessions are bytes")
@@ -331,13 +363,13 @@ class HeldLink:
     def _exchange(connection: Any, packed: Any) -> Any:
         connection.received = 0
         connection.send_packed_command(packed, check_health=False)
-        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        return _reply(connection)
 
     @staticmethod
     def _reply_or_error(connection: Any) -> Any:
         connection.received = 0
         try:
-            return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            return _reply(connection)
         except ReplyTooLargeError:
             raise
         except ResponseError as error:
@@ -368,6 +400,14 @@ class HeldLink:
     def give_back(self, connection: Any) -> None:
         """Keep a connection that has read all replies."""
         self._idle.append(connection)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        # What is no reply at all makes redis-py's parsers fail in these ways.
+        raise InvalidResponse(f"a reply that cannot be read ({type(error).__name__})") from None
 
 
 class _CheckedOut:
@@ -467,7 +507,9 @@ class ClientLink:
 
     @contextmanager
     def held(self, deadline: float) -> Iterator[Held]:
-        if isinstance(self._client, RedisCluster):
+        with _translated(deadline):
+            is_cluster = isinstance(self._client, RedisCluster)
+        if is_cluster:
             raise StoreUnavailableError("Redis Cluster without scripts is not supported; allow EVALSHA")
         with _translated(deadline), self._client.client() as client:
             try:
@@ -497,7 +539,8 @@ def _translated(deadline: float) -> Iterator[None]:
         yield
     except ResponseError:
         raise
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, RedisClusterException) as error:
+        # RedisClusterException is none of redis-py's RedisErrors.
         raise _lost(error, maybe_applied=True) from error
 
 
@@ -524,7 +567,11 @@ def _cluster(url: str, timeout: float) -> Callable[[], Any]:
     parts = urlsplit(url)
     make_node: Any = ClusterNode
     nodes = [make_node(host, port) for host, port in _hosts(parts.netloc, 6379)]
-    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+    }
     options |= _credentials(parts.username, parts.password)
     return lambda: RedisCluster(startup_nodes=nodes, **options)
 

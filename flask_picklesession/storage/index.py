@@ -15,7 +15,7 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 
 from ..exceptions import StoreUnavailableError
-from .connection import Command, Link
+from .connection import Command, Link, ReplyTooLargeError
 from .record import ENDED_SECONDS
 from .store import is_handle
 
@@ -79,7 +79,7 @@ class UserIndex:
             replies = self._call(deadline, "ZREVRANGE", self.key(user_digest), start, start + PAGE - 1, "WITHSCORES")
             yield [
                 Member(handle.decode("ascii"), _born(score))
-                for handle, score in zip(replies[::2], replies[1::2], strict=True)
+                for handle, score in zip(replies[::2], replies[1::2], strict=False)
                 # Who can write to Redis can put anything there.
                 if is_handle(handle)
             ]
@@ -102,7 +102,11 @@ class UserIndex:
             if str(error).startswith("WRONGTYPE"):
                 # What is no index names nobody. The next write of a session puts one in its place.
                 return []
-            raise StoreUnavailableError(f"the server refused the command ({type(error).__name__})") from error
+            if isinstance(error, ReplyTooLargeError):
+                # A page of members is much smaller. Neither does this name anybody; left there, no page could be read.
+                self._call(deadline, "DEL", command[1])
+                return []
+            raise StoreUnavailableError(f"the server refused the command ({type(error).__name__})") from None
         if isinstance(replies, list):
             # redis-py's clients return pairs where they know the command.
             return [part for reply in replies for part in (reply if isinstance(reply, tuple | list) else (reply,))]

@@ -156,7 +156,7 @@ class Store:
         except ResponseError as error:
             if isinstance(error, ReplyTooLargeError) or str(error).startswith("WRONGTYPE"):
                 raise RecordError(_NO_RECORD) from error
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
         if reply is None or isinstance(reply, bytes):
             # GETRANGE of nothing is empty.
             return reply or None
@@ -198,7 +198,8 @@ class Store:
         except ResponseError as error:
             if isinstance(error, ReplyTooLargeError) or "WRONGTYPE" in str(error):
                 return Saved(False, None, False)
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
+        _require(reply is None or reply == 1 or isinstance(reply, bytes))
         applied = reply == 1
         return Saved(applied, None if applied else reply or None, repeated)
 
@@ -227,7 +228,8 @@ class Store:
         try:
             reply, _repeated = _with_one_repeat(send, deadline)
         except ResponseError as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
+        _require(reply is None or isinstance(reply, bytes))
         return reply or None
 
     def send(self, commands: Sequence[Command], *, deadline: float) -> None:
@@ -238,7 +240,7 @@ class Store:
         try:
             self._put_in_index(commands, self._link.pipeline(deadline, commands), deadline)
         except ResponseError as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
 
     def scan(self, cursor: str, *, count: int, deadline: float) -> tuple[str, list[str]]:
         """Return the handles of some sessions, and the cursor to go on with: ``"0"`` when all were seen.
@@ -253,7 +255,7 @@ class Store:
         try:
             following, keys = self._link.scan(deadline, cursor, pattern, count)
         except ResponseError as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
         found = [key[len(self._prefix) :] for key in keys]
         return following, [handle.decode("ascii") for handle in found if is_handle(handle)]
 
@@ -303,7 +305,7 @@ class Store:
         return ("GETRANGE", storage_key, 0, self._largest)
 
     def _is_none(self, reply: Any) -> bool:
-        return isinstance(reply, Exception) or len(reply) > self._largest
+        return not isinstance(reply, bytes) or len(reply) > self._largest
 
     def _write(self, deadline: float, before: Sequence[Command], command: Command) -> tuple[Any, bool]:
         def send() -> Any:
@@ -312,7 +314,7 @@ class Store:
         try:
             return _with_one_repeat(send, deadline)
         except ResponseError as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error) from None
 
     def _send(self, deadline: float, before: Sequence[Command], command: Command) -> Any:
         """Send commands of the index and another one in one round trip, and return the reply of that one."""
@@ -403,10 +405,15 @@ def _with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:
         raise
 
 
+def _require(is_as_expected: bool) -> None:
+    if not is_as_expected:
+        raise StoreUnavailableError("the server gave an answer of another type", maybe_applied=True)
+
+
 def _is_unsupported(error: ResponseError) -> bool:
     return isinstance(error, NoPermissionError) or "unknown command" in str(error).lower()
 
 
 def _unavailable(error: ResponseError) -> StoreUnavailableError:
-    # Its type only: the text can quote arguments.
+    # Its type only, and not as the cause, which a traceback shows: the text can quote arguments.
     return StoreUnavailableError(f"the server refused the command ({type(error).__name__})")

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +15,10 @@ import redis
 import trustme
 from flask import Flask, session
 from redis._parsers import _HiredisParser, _RESP2Parser
+from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 
 from flask_picklesession import PickleSession
 from flask_picklesession.exceptions import StoreUnavailableError
@@ -447,3 +450,64 @@ def scanned(link: Link, prefix: str) -> set[bytes]:
         found.update(keys)
         if cursor == "0":
             return found
+
+
+class GreenSocket(socket.socket):
+    """As gevent and eventlet put one in the place of Python's."""
+
+
+@pytest.mark.parametrize(("cls", "is_kernel_timed"), [(socket.socket, True), (GreenSocket, False)])
+def test_only_plain_sockets_are_left_to_the_kernel(
+    server: Server, monkeypatch: pytest.MonkeyPatch, cls: type[socket.socket], is_kernel_timed: bool
+) -> None:
+    """Found in review: those of gevent and eventlet wait in a loop of their own, and would for ever."""
+
+    def connected(_self: Connection) -> socket.socket:
+        sock = cls()
+        sock.connect(("127.0.0.1", server.port))
+        return sock
+
+    monkeypatch.setattr(Connection, "_connect", connected)
+    link = connect(server.url, timeout=5)
+    assert isinstance(link, HeldLink)
+    held = link.take(time.monotonic() + 5)
+    try:
+        assert isinstance(held._sock, connection._KernelTimedSocket) is is_kernel_timed
+    finally:
+        held.disconnect()
+
+
+@pytest.mark.parametrize("password", ["hunter2/abc", "hunter2?x", "hunter2\u2100"])
+def test_password_is_not_quoted(password: str) -> None:
+    """Found in review: of a password that is not escaped, the error showed what it took for a port."""
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        connect(f"redis://:{password}@127.0.0.1:6379/0", timeout=1)
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_ready_clients_that_send_again(server: Server) -> None:
+    """A pool that we cannot make a like of is used as it is, where it sends nothing twice."""
+    pool = redis.BlockingConnectionPool(port=server.port, retry=Retry(NoBackoff(), 3))
+    with pytest.raises(ValueError, match="must send nothing twice"):
+        from_client(redis.Redis(connection_pool=pool))
+
+    once = redis.BlockingConnectionPool(port=server.port, retry=Retry(NoBackoff(), 0))
+    link = from_client(redis.Redis(connection_pool=once))
+    assert link.call(time.monotonic() + 5, "PING") in (True, b"PONG")
+    link.close()
+
+
+def test_cluster_away_is_an_outage() -> None:
+    """Found in review: the error of redis-py's Cluster client is none of its RedisErrors."""
+    link = connect(f"redis+cluster://127.0.0.1:{free_port()}", timeout=1)
+    deadline = time.monotonic() + 5
+
+    with pytest.raises(StoreUnavailableError):
+        link.call(deadline, "PING")
+    with pytest.raises(StoreUnavailableError):
+        link.pipeline(deadline, [("PING",)])
+    with pytest.raises(StoreUnavailableError):
+        link.scan(deadline, "0", b"*", 10)
+    with pytest.raises(StoreUnavailableError), link.held(deadline):
+        pass
