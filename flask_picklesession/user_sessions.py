@@ -28,8 +28,8 @@ MOST_LOOKED_INTO = 4 << 20
 #: Seconds between two looks at a sign-in that goes on at the same time.
 WAIT_SECONDS = 0.005
 
-#: Characters of a user agent that are kept.
-LONGEST_AGENT = 200
+#: Characters of an address and of a user agent that are kept.
+LONGEST_ADDRESS, LONGEST_AGENT = 64, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +211,5 @@ class UserSessions:
 
 def client_text(address: str | None, agent: str | None) -> str:
     """Return what a session keeps of its browser."""
-    return f"{address or ''}\n{(agent or '')[:LONGEST_AGENT]}"
+    # Behind a proxy that is trusted too much, the address is what the browser says, too.
+    return f"{(address or '')[:LONGEST_ADDRESS]}\n{(agent or '')[:LONGEST_AGENT]}"

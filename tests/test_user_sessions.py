@@ -26,6 +26,7 @@ from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.index import UserIndex
 from flask_picklesession.storage.record import now_ms
+from flask_picklesession.user_sessions import client_text
 
 from .conftest import MakeApp
 from .samples import Basket
@@ -98,6 +99,10 @@ class TestList:
         (info,) = sessions.sessions_of(7)
 
         assert (info.user_agent, info.address) == ("Lynx/2.9", "127.0.0.1")
+
+    def test_client_is_cut(self) -> None:
+        """Found in review: what came as an address of a megabyte was a 500 at sign-in."""
+        assert client_text("1" * 1_000_000, "x" * 1_000_000) == "1" * 64 + "\n" + "x" * 200
 
     def test_client_of_the_first_megabytes_only(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
         """Found in review: a thousand planted sessions of 24,000 keys each took 18 seconds to list."""

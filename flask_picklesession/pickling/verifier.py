@@ -300,10 +300,13 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 entry = state + one_deep + 2
                 flags = setter >> INDEX_SHIFT
                 if flags & DOUBLED:
-                    # To compare two looks at what differs once more, and so does each within it.
-                    entry += state & size_mask
-                    if entry & size_mask > max_spent:
+                    # To compare two looks at what differs once more, and so does each within it. Counts as read back,
+                    # so that all that is counted twice fits a Layout's sizes.
+                    again = state & size_mask
+                    spent += again
+                    if spent > max_spent:
                         raise LimitError("max_expanded")
+                    entry += again
                 # Most records have no hash, or one that does not look at what they hold.
                 entry = entry | 1 if flags & HASHED else entry & ~1
                 if entry >= too_deep:

@@ -669,6 +669,33 @@ def test_depth_counts_in_a_list_of_one_and_of_two(copies: int) -> None:
     serializer = PickleSerializer(make_allow())
 
     with pytest.raises(LimitExceededError) as caught:
-        serializer.dump_value([[deep] * copies])
+        serializer.dump_value([[deep]] * copies)
 
     assert caught.value.limit == "max_depth"
+
+
+def wide_deque() -> Any:
+    """Return a deque that comparing meets a million items of, of which half are read back: as many as sizes can tell."""
+    block = (None,) * 900
+    return deque([[block] * 300, [None] * 90_000, [None] * 90_000, [None] * 75_000])
+
+
+def deque_of_deques() -> Any:
+    """Return one that comparing meets hundreds of thousands of items of, in a few hundred bytes."""
+    value: Any = deque([None])
+    for _level in range(16):
+        value = deque([value])
+    return value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: [wide_deque()] * 2, lambda: [wide_deque()] * 100, lambda: [deque_of_deques() for _ in range(9)] * 2],
+    ids=["wide", "wide, again and again", "several of one half"],
+)
+def test_sizes_of_deques_never_wrap(make: Callable[[], Any]) -> None:
+    """Found in review: what counts twice ran over into the depth, and the value counted as a small one."""
+    written = PickleSerializer(make_allow()).written([make()])
+
+    with pytest.raises(PayloadError, match="max_expanded"):
+        PickleSerializer(make_allow()).load_value(written)

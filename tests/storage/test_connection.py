@@ -432,6 +432,10 @@ class TestClients:
         )
         shop_at(app)
 
+        with pytest.raises(ValueError, match="must send nothing twice"):
+            from_client(redis.RedisCluster(host="127.0.0.1", port=first.port))
+        from_client(redis.RedisCluster(host="127.0.0.1", port=first.port, retry=Retry(NoBackoff(), 0))).close()
+
         link = app.extensions["picklesession"].settings.link
         keys = {f"{prefix}scan{n}".encode() for n in range(50)}
         for key in keys:
