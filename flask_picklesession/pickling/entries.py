@@ -86,11 +86,11 @@ class Layout(NamedTuple):
 @lru_cache(maxsize=8)
 def layout_for(limits: Limits) -> Layout:
     """Return the tightest layout in which no size of a value within these limits runs into its depth."""
-    # Each byte can push one item, those of long strings and ints more, and all that is read back from the memo counts
-    # again.
-    per_byte = max(1, limits.max_int_bytes / (1 << LONG_SHIFT))
+    # Each byte can push one odd item, those of long strings and ints more, and all that is read back from the memo
+    # counts again.
+    per_byte = max(ODD, ITEM * limits.max_int_bytes / (1 << LONG_SHIFT)) + 1 / 8
     heavy = ITEM * (limits.max_objects + WEIGHT)
-    largest = int(limits.max_value_size * (ITEM * per_byte + 1 / 8)) + heavy + ITEM * limits.max_expanded
+    largest = int(limits.max_value_size * per_byte) + heavy + ITEM * limits.max_expanded
     shift = largest.bit_length()
     one_deep, two_deep = 1 << shift, 2 << shift
     leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in SHORT)

@@ -16,7 +16,7 @@ from ..exceptions import PayloadError
 from .restorers import Restorer
 
 #: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
-#: hash in CPython: so have sixty-four tuples of six of them.
+#: hash in CPython: so have tuples of these. By themselves a dozen keys may have one hash, with others around them more.
 MOST_OF_ONE_HASH = 64
 
 #: Collisions that a value may have for each of its keys, and beside that.

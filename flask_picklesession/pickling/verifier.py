@@ -543,7 +543,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 raise PayloadError("STOP before the end, or with more or less than one value")
             if len(memo) + uncounted > max_objects:
                 raise LimitError("max_objects")
-            settle(stack)
+            (entry,) = settle(stack)
+            if entry & size_mask > max_spent:
+                # What stands in the bytes themselves counts, too.
+                raise LimitError("max_expanded")
             if has_cycles:
                 check_cycles(data, restorers, limits, most_odd_size // 2)
             return odd_keys > FEW_KEYS

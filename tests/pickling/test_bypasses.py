@@ -699,3 +699,25 @@ def test_sizes_of_deques_never_wrap(make: Callable[[], Any]) -> None:
 
     with pytest.raises(PayloadError, match="max_expanded"):
         PickleSerializer(make_allow()).load_value(written)
+
+
+@pytest.mark.parametrize("digits", [1, 100, 2_400, 4_300, 50_000])
+def test_sizes_never_wrap_with_other_limits(digits: int) -> None:
+    """Found in review: an empty tuple counts one and a half in one byte, which only the longest ints made room for."""
+    limits = Limits(max_int_digits=digits, max_expanded=200_000)
+    tuples = a.MARK + b")" * 90_000 + a.TUPLE
+    # As many as make two to the power of twenty, in halves.
+    rest = ((1 << 20) - 3 * 270_003 + 2) // 3
+    inner = a.MARK + tuples * 2 + a.get(1) + b")" * rest + a.TUPLE
+
+    with pytest.raises(PayloadError, match="max_expanded"):
+        PickleSerializer((), limits=limits).load_value(a.segment(a.LIST + a.MARK + inner + a.get(3) * 800 + a.APPENDS))
+
+
+def test_what_stands_in_the_bytes_counts_as_what_is_read_back() -> None:
+    """Found in review: a walk met half as many items again as the limit says."""
+    shared = a.MARK + a.NONE * 99_990 + a.TUPLE
+    rest = a.MARK + a.NONE * 99_000 + a.TUPLE + a.MARK + a.NONE * 63_000 + a.TUPLE
+
+    with pytest.raises(PayloadError, match="max_expanded"):
+        PickleSerializer().load_value(a.segment(a.LIST, a.MARK, shared, a.get(1) * 4, rest, a.APPENDS))
