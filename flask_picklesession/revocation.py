@@ -11,10 +11,12 @@ from .report import Reporter
 from .storage.index import Member, UserIndex
 from .storage.record import (
     ANONYMOUS,
+    END_REASONS,
     ENDED_SECONDS,
     EndReason,
     Kind,
     Record,
+    ended_at,
     ended_record,
     new_nonce,
     new_record,
@@ -31,6 +33,9 @@ MOST_SUCCESSORS = 10_000
 
 #: Passes over a user's sessions before a revocation gives up: each finds only what was created during the last one.
 MOST_PASSES = 50
+
+#: Milliseconds by which the clocks of two machines may differ.
+CLOCKS_DIFFER_MS = 5_000
 
 
 class Revoker:
@@ -160,19 +165,35 @@ class Revoker:
     def end_scanned(self, user_digest: bytes | None = None, *, keep: str | None = None) -> tuple[int, int]:
         """Go through all stored sessions and end those of a user, or all. For the loss of an index.
 
+        Again, while sessions of users take new ids meanwhile.
+
         :param user_digest: whose, or ``None`` for everybody's.
         :param keep: the handle of a session that goes on.
         :return: how many ended, and how many records could not be read and were left.
-        :raises StoreUnavailableError: if the store failed.
+        :raises StoreUnavailableError: if the store failed, or sessions took new ids faster than they could be ended.
         """
-        count = unread = 0
-        kept = self._with_successors(keep)
-        for handle, record in self.scan():
-            if record is None:
-                unread += 1
-            elif record.kind != Kind.ENDED and handle not in kept and user_digest in (None, record.user_digest):
-                count += self.end(handle, EndReason.REVOKED)
-        return count, unread
+        count = 0
+        replaced: set[str] = set()
+        for _pass in range(MOST_PASSES):
+            since = now_ms() - CLOCKS_DIFFER_MS
+            kept = self._with_successors(keep)
+            unread, is_over = 0, True
+            for handle, record in self.scan():
+                if record is None:
+                    unread += 1
+                elif handle in kept or user_digest not in (None, record.user_digest):
+                    continue
+                elif record.kind != Kind.ENDED:
+                    was_ended = self.end(handle, EndReason.REVOKED)
+                    count += was_ended
+                    is_over = is_over and was_ended
+                elif handle not in replaced and _was_replaced(record, since):
+                    # Its new id may have come where the cursor had been: SCAN promises what is there all the time only.
+                    replaced.add(handle)
+                    is_over = False
+            if is_over:
+                return count, unread
+        raise StoreUnavailableError("sessions took new ids faster than they could be ended")
 
     def _unended(self, user_digest: bytes, seen: set[str], deadline: float | None) -> Iterable[Member]:
         """Return the members that a revocation has to end: all but those that are over for sure.
@@ -223,6 +244,15 @@ def is_settled(member: Member) -> bool:
     """Tell whether no create of this session can be under way any more."""
     # One that begins later than any clock may go was put there by somebody who wants it to be looked for.
     return abs(now_ms() - member.born) > ENDED_SECONDS * 1000
+
+
+def _was_replaced(record: Record, since: int) -> bool:
+    """Tell whether a user's session took a new id lately. What begins with a sign-in is another session."""
+    return (
+        record.user_digest != ANONYMOUS
+        and END_REASONS.get(record.body) is EndReason.REPLACED
+        and ended_at(record) >= since
+    )
 
 
 _NOTHING = new_record(now=0, nonce=b"", deadline=0, user_digest=ANONYMOUS, body=b"")

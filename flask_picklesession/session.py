@@ -624,6 +624,5 @@ def _unbuilt(key: str, stored: Stored) -> Any:
 
 def _are_flashes(value: object) -> bool:
     """Tell whether Flask can show these messages: who holds the secret key can plant what it fails on, on each page."""
-    return isinstance(value, list) and all(
-        isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str) for item in value
-    )
+    # What the pairs hold is the application's: an Enum is a category, too.
+    return isinstance(value, list) and all(isinstance(item, tuple | list) and len(item) == 2 for item in value)

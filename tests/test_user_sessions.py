@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from threading import Barrier, Thread
 from typing import Any
 
@@ -24,6 +26,7 @@ from flask_picklesession import (
 )
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.storage.connection import ReplyTooLargeError
 from flask_picklesession.storage.index import UserIndex
 from flask_picklesession.storage.record import now_ms
 from flask_picklesession.user_sessions import client_text
@@ -295,6 +298,21 @@ def test_member_too_large_to_read(app: Flask, sessions: PickleSession, raw: Redi
     assert sessions.sessions_of(7) == []
     assert sessions.revoke_user(7, scan=True) == 1
     assert browser.ask(lambda: session.get("user_id")) is None
+
+
+def test_server_whose_every_reply_is_too_large(
+    app: Flask, sessions: PickleSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read in review: removing the index asked to remove the index."""
+    link = app.extensions["picklesession"].settings.link
+
+    def call(_deadline: float, *_command: Any) -> Any:
+        raise ReplyTooLargeError("the reply is too large")
+
+    monkeypatch.setattr(link, "call", call)
+
+    with pytest.raises(SessionUnavailableError):
+        sessions.sessions_of(7)
 
 
 class TestRevoke:
@@ -938,15 +956,15 @@ class TestFailures:
         assert handle_in(browser) not in (browser.cookie or "")
 
 
-def once_behind(app: Flask, command: str, action: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let something happen when the first reply to a command of this name has come."""
+def behind(app: Flask, command: str, actions: Iterable[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen when a reply to a command of this name has come, each time the next of these."""
     link = app.extensions["picklesession"].settings.link
-    call, left = link.call, [action]
+    call, left = link.call, iter(actions)
 
     def watched(deadline: float, *sent: Any) -> Any:
         reply = call(deadline, *sent)
-        if sent[0] == command and left:
-            left.pop()()
+        if sent[0] == command:
+            next(left, bool)()
         return reply
 
     monkeypatch.setattr(link, "call", watched)
@@ -975,7 +993,7 @@ class TestRevokeAtTheSameTime:
     ) -> None:
         """Its new id is not among those that were read; the old one is over by then."""
         browser = signed_in(app)
-        once_behind(app, "ZREVRANGE", lambda: browser.visit(view), monkeypatch)
+        behind(app, "ZREVRANGE", [lambda: browser.visit(view)], monkeypatch)
 
         assert sessions.revoke_user(7) == 1
         assert browser.ask(lambda: session.get("user_id")) is None
@@ -994,7 +1012,42 @@ class TestRevokeAtTheSameTime:
         begun = now_ms() - 4_000_000
         raw.zadd(index_key, {handle_in(browser): begun - 1})
         raw.zadd(index_key, {handle_of(str(number)): begun + number for number in range(150)})
-        once_behind(app, "ZREVRANGE", lambda: sessions.sessions_of(7), monkeypatch)
+        behind(app, "ZREVRANGE", [lambda: sessions.sessions_of(7)], monkeypatch)
 
         assert sessions.revoke_user(7) == 1
         assert browser.ask(lambda: session.get("user_id")) is None
+
+    @pytest.mark.parametrize("times", [1, 3])
+    @pytest.mark.parametrize("end", ["revoke_all", "revoke_user"])
+    def test_session_that_takes_a_new_id_during_a_scan_ends(
+        self,
+        app: Flask,
+        sessions: PickleSession,
+        raw: Redis,
+        index_key: bytes,
+        monkeypatch: pytest.MonkeyPatch,
+        times: int,
+        end: str,
+    ) -> None:
+        """Found in review: the cursor had passed where the new id came."""
+        browser = signed_in(app)
+        raw.delete(index_key)
+        take = [lambda: browser.visit(lambda: session.regenerate())] * times  # type: ignore[attr-defined]  # our own
+        behind(app, "SCAN", take, monkeypatch)
+
+        ended = sessions.revoke_all() if end == "revoke_all" else sessions.revoke_user(7, scan=True)
+
+        assert ended in (1, (1, 0))
+        assert browser.ask(lambda: session.get("user_id")) is None
+
+    def test_session_that_takes_new_ids_all_the_time(
+        self, app: Flask, sessions: PickleSession, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then it is said that it is not over."""
+        monkeypatch.setattr("flask_picklesession.revocation.MOST_PASSES", 3)
+        browser = signed_in(app)
+        take = repeat(lambda: browser.visit(lambda: session.regenerate()))  # type: ignore[attr-defined]  # our own
+        behind(app, "SCAN", take, monkeypatch)
+
+        with pytest.raises(SessionUnavailableError):
+            sessions.revoke_all()

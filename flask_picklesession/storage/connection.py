@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from time import monotonic
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
@@ -289,14 +289,27 @@ _CONNECTIONS = {cls: _bounded(cls) for cls in (Connection, SSLConnection, UnixDo
 _OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
 
 
+# Instead of what was raised, which quotes parts of the URL, such as a password in which "/" is not escaped.
+_UNREADABLE = (
+    "the URL cannot be read: a port is a number, and in a password / ? # @ : and [ are written %2F %3F %23 %40 %3A %5B"
+)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ValueError(_UNREADABLE) from None
+
+
 def _single(url: str, largest_reply: int) -> HeldLink:
     try:
         options = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
-    except ValueError:
-        # What it says quotes parts of the URL, such as a password in which "/" is not escaped.
-        raise ValueError(
-            "the URL cannot be read: in its password, / ? # @ : and [ are written %2F %3F %23 %40 %3A %5B"
-        ) from None
+    except ValueError as error:
+        if str(error).startswith("Invalid value for"):
+            # Names an option that redis-py knows, and no value.
+            raise
+        raise ValueError(_UNREADABLE) from None
     connection_class = _CONNECTIONS[options.pop("connection_class", Connection)]
     if "decode_responses" in options:
         raise ValueError("decode_responses cannot be set: sessions are bytes")
@@ -508,6 +521,7 @@ class ClientLink:
     @contextmanager
     def held(self, deadline: float) -> Iterator[Held]:
         with _translated(deadline):
+            # The first look makes it, and a Cluster's asks its nodes then.
             is_cluster = isinstance(self._client, RedisCluster)
         if is_cluster:
             raise StoreUnavailableError("Redis Cluster without scripts is not supported; allow EVALSHA")
@@ -520,7 +534,8 @@ class ClientLink:
                 raise
 
     def close(self) -> None:
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
 
 class _HeldClient:
@@ -545,7 +560,7 @@ def _translated(deadline: float) -> Iterator[None]:
 
 
 def _sentinel(url: str, timeout: float) -> Callable[[], Any]:
-    parts = urlsplit(url)
+    parts = _split(url)
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("redis+sentinel:// needs the service's name: redis+sentinel://host:port/service/db")
@@ -564,7 +579,7 @@ def _sentinel(url: str, timeout: float) -> Callable[[], Any]:
 
 
 def _cluster(url: str, timeout: float) -> Callable[[], Any]:
-    parts = urlsplit(url)
+    parts = _split(url)
     make_node: Any = ClusterNode
     nodes = [make_node(host, port) for host, port in _hosts(parts.netloc, 6379)]
     options: dict[str, Any] = {

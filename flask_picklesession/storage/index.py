@@ -102,7 +102,7 @@ class UserIndex:
             if str(error).startswith("WRONGTYPE"):
                 # What is no index names nobody. The next write of a session puts one in its place.
                 return []
-            if isinstance(error, ReplyTooLargeError):
+            if isinstance(error, ReplyTooLargeError) and command[0] == "ZREVRANGE":
                 # A page of members is much smaller. Neither does this name anybody; left there, no page could be read.
                 self._call(deadline, "DEL", command[1])
                 return []

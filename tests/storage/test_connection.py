@@ -481,13 +481,20 @@ def test_only_plain_sockets_are_left_to_the_kernel(
         held.disconnect()
 
 
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
 @pytest.mark.parametrize("password", ["hunter2/abc", "hunter2?x", "hunter2\u2100"])
-def test_password_is_not_quoted(password: str) -> None:
+def test_password_is_not_quoted(scheme: str, password: str) -> None:
     """Found in review: of a password that is not escaped, the error showed what it took for a port."""
-    with pytest.raises(ValueError, match="cannot be read") as caught:
-        connect(f"redis://:{password}@127.0.0.1:6379/0", timeout=1)
+    with pytest.raises(ValueError, match=r"URL|redis\+") as caught:
+        connect(f"{scheme}://:{password}@127.0.0.1:6379/service/0", timeout=1)
 
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_option_of_a_url_is_named() -> None:
+    """What redis-py says of it quotes no value."""
+    with pytest.raises(ValueError, match="Invalid value for 'socket_timeout'"):
+        connect("redis://localhost/0?socket_timeout=soon", timeout=1)
 
 
 def test_ready_clients_that_send_again(server: Server) -> None:
@@ -515,3 +522,5 @@ def test_cluster_away_is_an_outage() -> None:
         link.scan(deadline, "0", b"*", 10)
     with pytest.raises(StoreUnavailableError), link.held(deadline):
         pass
+    # Nothing is open, and nothing is opened for it.
+    link.close()
