@@ -13,7 +13,6 @@ from .interface import EXTENSION_KEY, AppState, PickleSessionInterface
 from .revocation import Revoker
 from .session import Session
 from .signers import Signers
-from .storage.deadline import Budget
 from .storage.record import EndReason
 from .storage.store import is_handle
 from .user_sessions import SessionInfo
@@ -116,7 +115,7 @@ class PickleSession:
         with self._managing() as (app, state, signers):
             if not is_handle(handle):
                 raise SessionNotFoundError
-            session = state.open(app, handle, Budget(state.settings.timeout))
+            session = state.open(app, handle, state.budget())
             # Loads it: whoever opens a session wants to know whether it is there.
             _ = session.new
             yield session

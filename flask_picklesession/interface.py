@@ -69,6 +69,10 @@ class AppState:
         """Return the digest that records carry for an identity."""
         return identity_digest(self.settings.key_prefix, identity)
 
+    def budget(self) -> Budget:
+        """Return what one request may spend on the store."""
+        return Budget(self.settings.timeout, self.settings.link.prepare)
+
     def open(self, app: Flask, handle: str, budget: Budget) -> Session:
         """Return the session with a handle; it is loaded at its first use.
 
@@ -195,7 +199,7 @@ class PickleSessionInterface(SessionInterface):
             _RequestLoader(self, app, request, state),
             state.serializer,
             identity_keys=state.settings.identity_keys,
-            budget=Budget(state.settings.timeout),
+            budget=state.budget(),
         )
 
     def save_session(self, app: Flask, session: SessionMixin | None, response: Response) -> None:

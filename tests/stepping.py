@@ -107,6 +107,9 @@ class SteppingLink:
         self._link = link
         self.bounds_replies = link.bounds_replies
 
+    def prepare(self) -> None:
+        self._link.prepare()
+
     def call(self, deadline: float, *command: bytes | str | int) -> Any:
         running = RUNNING.get(threading.current_thread())
         turn = Turn.GO if running is None else running.turn()

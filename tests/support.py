@@ -28,7 +28,13 @@ View = Callable[[], object]
 def make_app(url: str, prefix: str, **config: Any) -> Flask:
     """Return an application with a drop-in session interface and one route that runs a test's view."""
     app = Flask("site")
-    app.config.update(SECRET_KEY="a secret key for tests", PICKLESESSION_URL=url, PICKLESESSION_KEY_PREFIX=prefix)
+    app.config.update(
+        SECRET_KEY="a secret key for tests",
+        PICKLESESSION_URL=url,
+        PICKLESESSION_KEY_PREFIX=prefix,
+        # A busy machine is no outage.
+        PICKLESESSION_TIMEOUT=20,
+    )
     app.config.update(config)
     app.session_interface = PickleSessionInterface()
 

@@ -66,6 +66,9 @@ class Link(Protocol):
     #: Whether a reply that is too large raises :exc:`ReplyTooLargeError`. Otherwise the server must be asked for parts.
     bounds_replies: bool
 
+    def prepare(self) -> None:
+        """Make sure that the server runs where it is our own to start. Knows no deadline."""
+
     def call(self, deadline: float, *command: bytes | str | int) -> Any:
         """Send a command and return its reply.
 
@@ -349,6 +352,13 @@ class HeldLink:
         self._idle: list[Any] = []
         self._pid = os.getpid()
 
+    def prepare(self) -> None:
+        if self._ensure is not None:
+            try:
+                self._ensure()
+            except OSError as error:
+                raise _lost(error, maybe_applied=False) from error
+
     def call(self, deadline: float, *command: bytes | str | int) -> Any:
         with _CheckedOut(self, deadline) as connection:
             return self._exchange(connection, connection.pack_command(*command))
@@ -482,6 +492,9 @@ class ClientLink:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
+
+    def prepare(self) -> None:
+        """Do nothing: the server is somebody else's."""
 
     @cached_property
     def _client(self) -> Any:

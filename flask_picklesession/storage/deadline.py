@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 
@@ -11,12 +12,14 @@ class Budget:
     Used as a context manager around each use of the store; time spent in the view does not count.
 
     :param seconds: the whole budget.
+    :param prepare: called before each use; the time that it takes is not spent.
     """
 
-    __slots__ = ("_entered", "_left")
+    __slots__ = ("_entered", "_left", "_prepare")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, prepare: Callable[[], None]) -> None:
         self._left = seconds
+        self._prepare = prepare
         self._entered = 0.0
 
     @property
@@ -28,7 +31,9 @@ class Budget:
         """Start to spend.
 
         :return: the deadline, on the clock of :func:`time.monotonic`.
+        :raises StoreUnavailableError: if a server of our own does not start.
         """
+        self._prepare()
         self._entered = monotonic()
         return self._entered + self._left
 

@@ -115,15 +115,17 @@ class EmbeddedServer:
     def _start(self, limit: float) -> None:
         # A socket that a killed server left behind.
         Path(self.socket_path).unlink(missing_ok=True)
-        subprocess.run(
+        started = subprocess.run(
             [sys.executable, "-I", supervisor.__file__, str(self._users_path), *self._command()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # A process session of its own: an interrupt at the terminal reaches the application only.
             start_new_session=True,
-            check=True,
+            check=False,
         )
+        if started.returncode:
+            raise ChildProcessError("the embedded server's supervisor did not start")
         while not _answers(self.socket_path):
             if monotonic() > limit:
                 raise TimeoutError("the embedded server did not start; its log is valkey.log in its folder")

@@ -55,7 +55,7 @@ class Shop:
         return ["-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{self.port}", "example_app:create_app()"]
 
     def start(self) -> None:
-        environment = {**os.environ, "SHOP_INSTANCE": str(self._instance)}
+        environment = {**os.environ, "SHOP_INSTANCE": str(self._instance), "FLASK_PICKLESESSION_TIMEOUT": "8"}
         environment.pop("PICKLESESSION_URL", None)
         self._process = subprocess.Popen(
             [sys.executable, *self._command],

@@ -54,10 +54,14 @@ ALLOWED = frozenset(
 #: Seconds of CPU that one value may take: with the interpreter slowed down by what watches it.
 SECONDS = 2.0
 
-#: Items that a walk through a value may meet: fewer than by default, for the search to come upon them.
-MOST_EXPANDED = 5_000
-
-SERIALIZER = PickleSerializer(models.make_allow(), limits=Limits(max_expanded=MOST_EXPANDED), verdicts_kept=0)
+#: Wide enough for most of what is tried, and so tight that small samples come upon each of them.
+SERIALIZERS = [
+    PickleSerializer(models.make_allow(), limits=limits, verdicts_kept=0)
+    for limits in (
+        Limits(max_expanded=5_000),
+        Limits(max_expanded=60, max_depth=6, max_items=40, max_objects=50, max_int_digits=100, max_odd_keys=10),
+    )
+]
 #: One for each time that a record whose hash looks at its field was asked for it.
 HASHES: list[None] = []
 
@@ -72,7 +76,7 @@ def _counted_hash(self: models.Hashed) -> int:
 
 models.Hashed.__hash__ = _counted_hash  # type: ignore[method-assign]
 
-NAMES = sorted(written.decode().replace("/", ".") for written in SERIALIZER._entries)
+NAMES = sorted(written.decode().replace("/", ".") for written in SERIALIZERS[0]._entries)
 REAL = [
     segment
     for value in [*([value, value] for value in VALUES), *(make() for make in test_cycles.ACCEPTED.values())]
@@ -92,32 +96,37 @@ def check(data: bytes) -> bool:
     """
     before = (len(sys.modules), _fingerprint())
     accepted = False
-    for load in (SERIALIZER.load_value, SERIALIZER.loads):
-        started = time.process_time()
-        HASHES.clear()
-        try:
-            value: Any = load(data)
-            is_accepted = True
-        except PayloadError:
-            is_accepted = False
-        if time.process_time() - started > SECONDS:
-            raise Broken("took too long")
-        if len(HASHES) > HASHES_PER_ITEM * (2 * len(data) + 100):
-            raise Broken("hashed too often")
-        if is_accepted:
+    for serializer in SERIALIZERS:
+        for load in (serializer.load_value, serializer.loads):
+            try:
+                value = _load(load, data)
+            except PayloadError:
+                continue
             accepted = True
             _check_types(value)
-            _check_walks(value, MOST_EXPANDED + len(data))
-            if load == SERIALIZER.load_value:
-                _check_guarded(data, value)
+            _check_walks(value, serializer)
+            if load == serializer.load_value:
+                _check_guarded(data, value, serializer)
     if (len(sys.modules), _fingerprint()) != before:
         raise Broken("changed the process")
     return accepted
 
 
-def _check_guarded(data: bytes, value: object) -> None:
+def _load(load: Callable[[bytes], Any], data: bytes) -> Any:
+    HASHES.clear()
+    started = time.process_time()
     try:
-        guarded = unpickle(data, SERIALIZER._guarded)
+        return load(data)
+    finally:
+        if time.process_time() - started > SECONDS:
+            raise Broken("took too long")
+        if len(HASHES) > HASHES_PER_ITEM * (2 * len(data) + 100):
+            raise Broken("hashed too often")
+
+
+def _check_guarded(data: bytes, value: object, serializer: PickleSerializer) -> None:
+    try:
+        guarded = unpickle(data, serializer._guarded)
     except PayloadError as error:
         # It is asked for many keys of chosen hashes only: a key that stands there several times collides with itself.
         if "collide" not in error.reason:
@@ -133,17 +142,20 @@ def _check_guarded(data: bytes, value: object) -> None:
 _NUMBERS = (float, complex, Decimal)
 
 
-def _check_walks(value: object, most: int) -> None:
+def _check_walks(value: object, serializer: PickleSerializer) -> None:
+    limits = serializer._limits
     for part in containers_of(value):
         try:
-            walk(part, most)
+            _size, depth = walk(part, limits.max_expanded)
         except TooLong:
             raise Broken("a walk goes on for too long") from None
+        if depth > 4 * limits.max_depth:
+            raise Broken("a walk goes too deep")
 
 
 def _written(value: object) -> bytes | None:
     try:
-        return SERIALIZER.written(value)
+        return SERIALIZERS[0].written(value)
     except RefusedError:
         # Restored, but not to be stored again.
         return None

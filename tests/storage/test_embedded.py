@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask, session
 
 from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.interface import state_of
 from flask_picklesession.storage import embedded, supervisor
 from flask_picklesession.storage.connection import connect
 from flask_picklesession.storage.embedded import EmbeddedServer
+from tests.support import Browser, make_app
 
 
 def processes_in(folder: Path) -> dict[str, int]:
@@ -267,6 +270,54 @@ def test_server_that_does_not_start_is_an_error(
 
     with pytest.raises(OSError, match=r"valkey\.log"):
         server.ensure()
+
+
+def test_supervisor_that_does_not_start_is_an_error(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a process to spare is an outage, not another kind of error."""
+    (tmp_path / "supervisor.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr(supervisor, "__file__", str(tmp_path / "supervisor.py"))
+
+    with pytest.raises(OSError, match="supervisor did not start"):
+        server.ensure()
+
+
+@pytest.fixture(name="app")
+def _app(folder: Path) -> Iterator[Flask]:
+    """An application on an embedded server, with little time for the store."""
+    app = make_app(f"embedded://{folder}", "test:", PICKLESESSION_TIMEOUT=0.5)
+    yield app
+    leave(state_of(app).settings.link)
+
+
+def test_slow_start_is_no_outage(app: Flask, folder: Path, tmp_path: Path) -> None:
+    """A server that was killed, and takes long to start, costs one visitor a moment and nobody an error."""
+    browser = Browser(app)
+    assert browser.ask(count) == 1
+    ensure = state_of(app).settings.link._ensure  # type: ignore[attr-defined]  # an embedded one
+    slow = tmp_path / "slow-valkey-server"
+    slow.write_text(f'#!/bin/sh\nsleep 1\nexec {ensure.__self__._binary} "$@"\n')
+    slow.chmod(0o700)
+    ensure.__self__._binary = slow
+    before = processes_in(folder)
+    os.kill(before["server"], signal.SIGKILL)
+    wait_until(lambda: not set(before.values()) & set(processes_in(folder).values()))
+
+    assert browser.ask(count) == 2
+
+
+def count() -> int:
+    session["visits"] = session.get("visits", 0) + 1
+    return int(session["visits"])
+
+
+def test_server_that_cannot_start_is_an_outage(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The visitor is told to come again, as with any store that is away."""
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    monkeypatch.setattr(EmbeddedServer, "_command", lambda server: ["/bin/false"])
+
+    assert Browser(app).visit(count).status_code == 503
 
 
 def test_locked_folder_is_an_error(server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
