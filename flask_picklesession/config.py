@@ -107,6 +107,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         except (ValueError, RegistrationError) as error:
             problems.append(f"{PREFIX}{key}: {error}")
     _apply_profile(values, problems)
+    if values.get("idle_timeout", 0) is None:
+        _check_lifetime(config, problems)
     link = None
     try:
         link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
@@ -130,6 +132,14 @@ def _apply_profile(values: dict[str, Any], problems: list[str]) -> None:
             problems.append(
                 f"{PREFIX}{key.upper()}: {given:.0f} seconds; the profile {profile.name} allows {most:.0f} at most"
             )
+
+
+def _check_lifetime(config: Mapping[str, Any], problems: list[str]) -> None:
+    """Refuse Flask's setting, where it is the idle timeout, if Redis would: as an outage, at each request."""
+    try:
+        _seconds(config.get("PERMANENT_SESSION_LIFETIME", 1))
+    except ValueError as error:
+        problems.append(f"PERMANENT_SESSION_LIFETIME: {error}; or set {PREFIX}IDLE_TIMEOUT")
 
 
 def _unknown(key: str) -> str:

@@ -224,6 +224,8 @@ class PickleSessionInterface(SessionInterface):
         if session.failure is not None:
             render_failure(app, session.failure, response)
             if session.replacement is not None:
+                # The session is empty now, but the browser is to keep its cookie for as long as before.
+                session.permanent = session.is_replacement_permanent
                 self._set_cookie(app, session, response, session.replacement)
 
     def _save(self, app: Flask, session: Session) -> Outcome:

@@ -324,6 +324,7 @@ class Save:
                 if new is not None and inherit is not None and error.maybe_applied:
                     # The old id may be over: a browser that is signed in must not be left with that one.
                     self._session.replacement = new.session_id
+                    self._session.is_replacement_permanent = self._session.permanent
                 raise
             if conflict is None:
                 break

@@ -126,6 +126,8 @@ class Session(SessionMixin):
         self._failed: SessionUnavailableError | None = None
         #: The id under which the session goes on although the save failed: the old one may be over.
         self.replacement: str | None = None
+        #: Whether that session is permanent.
+        self.is_replacement_permanent = False
         #: Flask's flag: set by Flask when ``flask.session`` is touched. We go by :attr:`is_used`, since Flask's
         #: ``session_transaction()`` never sets it.
         self.accessed = False

@@ -94,6 +94,19 @@ class TestValues:
 
         assert problem.startswith("PICKLESESSION_TIMEOUT: must be ")
 
+    @pytest.mark.parametrize("value", [0, timedelta(0), timedelta(seconds=-1), 10**12, "a day"])
+    def test_lifetime_that_redis_would_refuse_is_named(self, value: object) -> None:
+        """Flask's own setting is the idle timeout where ours is not set."""
+        given = {"PERMANENT_SESSION_LIFETIME": value, "PICKLESESSION_URL": URL}
+        with pytest.raises(ConfigurationError) as caught:
+            read_settings(given)
+
+        (problem,) = caught.value.problems
+        assert problem.startswith("PERMANENT_SESSION_LIFETIME: must be ")
+        assert problem.endswith("; or set PICKLESESSION_IDLE_TIMEOUT")
+        assert read_settings({**given, "PICKLESESSION_IDLE_TIMEOUT": 60}).idle_timeout == 60
+        assert read_settings({**given, "PICKLESESSION_PROFILE": "aal2"}).idle_timeout is not None
+
     @pytest.mark.parametrize(
         ("key", "value"),
         [

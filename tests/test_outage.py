@@ -238,6 +238,14 @@ class TestBrokenReplies:
         assert len(set_cookies(response)) == 1
         assert browser.ask(lambda: dict(session)) == {"n": 1}
 
+    def test_regenerate_whose_end_nobody_can_tell_stays_permanent(self, proxy: Proxy, browser: Browser) -> None:
+        """The cookie that comes with the 503 outlives the browser, as the one before it did."""
+        browser.visit(put(_permanent=True))
+        proxy.next("EVALSHA", cut_after, cut_before)
+        (header,) = set_cookies(browser.visit(lambda: session.regenerate()))  # type: ignore[attr-defined]  # our own
+
+        assert "; Expires=" in header
+
     def test_new_session_whose_place_is_taken(self, proxy: Proxy, app: Flask) -> None:
         """Somebody ended the session before it was created: a 503 rather than a cookie to an ended session."""
         proxy.next("SET", refuse_nil)

@@ -31,6 +31,10 @@ KIND_MASK = 15
 ITEM = 2
 ODD = 3
 
+#: Items that a float counts as: to find its 17 digits takes up to two microseconds, where it is very large or small.
+FLOAT_WEIGHT = 5
+FLOAT = FLOAT_WEIGHT * ITEM + 1
+
 
 class Kind(IntEnum):
     """What a special entry is."""

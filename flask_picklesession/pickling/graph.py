@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import KIND_MASK, LONG_SHIFT, WEIGHT, Kind, is_doubled, is_hashed_by_value
+from .entries import FLOAT_WEIGHT, KIND_MASK, LONG_SHIFT, WEIGHT, Kind, is_doubled, is_hashed_by_value
 
 _MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
 
@@ -84,6 +84,9 @@ class Graph:
             elif opcode in _FIXED:
                 stack.append(-1)
                 i += _FIXED[opcode]
+            elif opcode == 0x47:  # BINFLOAT
+                stack.append(-FLOAT_WEIGHT)
+                i += 8
             elif opcode in _LENGTHS:
                 start = i + _LENGTHS[opcode]
                 length = int.from_bytes(data[i:start], "little")
@@ -143,7 +146,7 @@ class Graph:
 
 
 # Opcode -> bytes of its operand, of those that push one item.
-_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}
+_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4}
 
 # Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
 _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}

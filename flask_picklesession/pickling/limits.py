@@ -30,7 +30,7 @@ class Limits:
 
     #: Items in a value as a walk meets them, shared parts counted each time: bounds what ``repr`` and ``==`` cost,
     #: which a few shared tuples can double again and again ("billion laughs"). So can a few cycles: each path through
-    #: these counts, from wherever a walk begins. What is slow to show counts as many: long ints, addresses, paths.
+    #: these counts, from wherever a walk begins. What is slow to show counts as several: floats, long ints, paths.
     max_expanded: int = 500_000
 
     #: Items of one container (JEP 290's ``maxarray``), and keys of a session.

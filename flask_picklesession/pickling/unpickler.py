@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
 
 from ..exceptions import PayloadError
 from .restorers import Restorer
@@ -25,11 +28,12 @@ COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 #: Parts of a key that may collide with another one: these are compared.
 MOST_COMPARED = 32
 
-# What is so long, ids of 64 bits among them, is compared in no time, of whatever types.
-_OWN_HASH_BITS = 64
-_SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_OWN_HASH_BITS, 2.0**_OWN_HASH_BITS
+# Ints of so many bits, addresses of IPv6 among them, are compared in no time, also with a Decimal. Decimals and floats
+# that are larger or smaller than so many bits tell are compared digit by digit.
+_QUICK_INT, _QUICK_FLOAT = 128, 64
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 
-_PLAIN = (str, bytes, complex, bool, date, datetime, time, timedelta, UUID, type(None))
+_PLAIN = (str, Markup, bytes, complex, bool, date, datetime, time, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 
 class _Table:
@@ -137,17 +141,17 @@ def is_quickly_compared(key: object) -> bool:
         if count > MOST_COMPARED:
             return False
         # Two frozensets of several members are compared each with each, where these collide.
-        if isinstance(part, tuple) or (type(part) is frozenset and len(part) <= 1):
+        if isinstance(part, tuple | list) or (type(part) is frozenset and len(part) <= 1):
             left += part
         elif isinstance(part, int):
-            if part.bit_length() > _OWN_HASH_BITS:
+            if part.bit_length() > _QUICK_INT:
                 return False
         elif type(part) is float:
             # As a Decimal is compared with it: digit by digit.
             if part and not _SMALLEST_FLOAT < abs(part) < _LARGEST_FLOAT:
                 return False
         elif type(part) is Decimal:
-            if abs(part.adjusted()) > _OWN_HASH_BITS:
+            if abs(part.adjusted()) > _QUICK_FLOAT:
                 return False
         elif type(part) not in _PLAIN and not isinstance(part, Enum):
             attributes = _attributes(part)

@@ -27,6 +27,7 @@ from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
     DOUBLED,
+    FLOAT,
     HASHED,
     HEAVY_SIZE,
     INDEX_SHIFT,
@@ -457,7 +458,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == 0x47:  # BINFLOAT
             i += 9
-            push(ODD)
+            push(FLOAT)
 
         elif opcode == 0x4A:  # BININT
             # Odd: 33,000 of them, chosen to stand in each other's way in one dict, took more than a second.

@@ -11,7 +11,7 @@ import io
 import os
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv6Interface, IPv6Network
@@ -19,8 +19,10 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
+from markupsafe import Markup
 
 from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
 from flask_picklesession.pickling import restorers
@@ -440,7 +442,12 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         {Point(x, y) for x in range(-3, 4) for y in range(-3, 4)},
         {Money(Decimal(-1)), Money(Decimal(-2))},
         frozenset({frozenset({""}), frozenset({False}), frozenset()}),
-        {(date(2026, 1, 1), UUID(int=1), 0.5, 1 << 63, number) for number in (-1, -2)},
+        {(date(2026, 1, 1), UUID(int=1), 0.5, 1 << 127, number) for number in (-1, -2)},
+        {
+            (Markup("a"), PurePosixPath("/a/b"), IPv6Network("::/64"), UTC, ZoneInfo("UTC"), number)
+            for number in (-1, -2)
+        },
+        {1 << bit for bit in range(128)},
         {
             FrozenSlotted(-1),
             FrozenSlotted(-2),
@@ -465,6 +472,8 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         "amounts",
         "frozensets of one",
         "beside -1 and -2",
+        "beside more of these",
+        "bits",
         "below zero",
         "shared parts",
         "ids",
@@ -615,6 +624,7 @@ def test_application_error_is_a_refusal(serializer: PickleSerializer) -> None:
 #: What takes as long to turn into text as hundreds of small items: shown as often as may be, a second or two.
 SLOW_TO_SHOW: dict[str, Callable[[], Any]] = {
     "int": lambda: (HUGE,),
+    "floats": lambda: (1.1e-300,) * 2,
     "address with a scope": lambda: IPv6Interface(f"1:2:3:4:5:6:1.2.3.4%{'e' * 60}/64"),
     "path": lambda: PurePosixPath("a"),
 }
@@ -633,7 +643,7 @@ def test_what_is_slow_to_show_counts_more(kind: str) -> None:
     assert caught.value.limit == "max_expanded"
 
 
-@pytest.mark.parametrize("kind", ["address with a scope", "path"])
+@pytest.mark.parametrize("kind", ["floats", "address with a scope", "path"])
 def test_what_is_slow_to_show_counts_more_in_cycles(kind: str) -> None:
     """The graph of a value weighs as the verifier does."""
     serializer = PickleSerializer(make_allow(), verdicts_kept=0)

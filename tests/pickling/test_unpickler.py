@@ -98,7 +98,7 @@ def test_however_keys_are_put_in(kind: str) -> None:
 
 def test_second_batch_counts_with_the_first() -> None:
     """Containers are filled a thousand at a time."""
-    keys = [MODULUS << 10, *(number + 0.5 for number in range(1200)), 0]
+    keys = [MODULUS << 70, *(number + 0.5 for number in range(1200)), 0]
 
     with pytest.raises(PayloadError, match="keys that collide"):
         SERIALIZER.load_value(SERIALIZER.written(dict.fromkeys(keys)))
