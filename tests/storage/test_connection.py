@@ -26,7 +26,7 @@ from flask_picklesession.storage import connection
 from flask_picklesession.storage.connection import HeldLink, Link, ReplyTooLargeError, connect, from_client
 
 from .. import support
-from ..proxy import Proxy, cut_before
+from ..proxy import Proxy, cut_after, cut_before
 from ..servers import Server, binary_of, free_port
 from ..support import Browser, grown
 
@@ -418,10 +418,7 @@ class TestClients:
             two.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
             two.execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
             one.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port, second_bus)
-            deadline = time.monotonic() + 20
-            while any(node.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for node in (one, two)):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_for_cluster(one, two)
         app = close(
             support.make_app(
                 f"redis+cluster://127.0.0.1:{first.port}",
@@ -443,6 +440,38 @@ class TestClients:
         assert scanned(link, f"{prefix}scan") == keys
         with pytest.raises(StoreUnavailableError, match="EVALSHA"), link.held(soon()):
             pass
+
+    def test_lost_reply_in_a_cluster(
+        self, start: Start, server_binary: str, tmp_path: Path, prefix: str, close: Any
+    ) -> None:
+        """redis-py's Cluster client would send again by itself, and count twice."""
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        node = start(Server(server_binary, tmp_path, *options))
+        with Proxy(node.port) as proxy, redis.Redis(port=node.port) as raw:
+            raw.config_set("cluster-announce-port", proxy.port)
+            raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_for_cluster(raw)
+            url = f"redis+cluster://127.0.0.1:{proxy.port}"
+            app = close(support.make_app(url, prefix, PICKLESESSION_MERGE={"n": "counter"}))
+            browser = Browser(app)
+            # The second teaches the server the script.
+            assert [browser.ask(count), browser.ask(count)] == [1, 2]
+            proxy.next("EVALSHA", cut_after)
+
+            assert browser.ask(count) == 3
+            assert browser.ask(count) == 4
+
+
+def wait_for_cluster(*nodes: redis.Redis) -> None:
+    deadline = time.monotonic() + 20
+    while any(node.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for node in nodes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def count() -> int:
+    session["n"] = session.get("n", 0) + 1
+    return int(session["n"])
 
 
 def scanned(link: Link, prefix: str) -> set[bytes]:
