@@ -245,18 +245,17 @@ def mutated(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def search(seconds: float, seed: int) -> tuple[int, int]:
-    """Try made and mutated bytes for some time.
+def search(seed: int, is_over: Callable[[int], bool]) -> tuple[int, int]:
+    """Try made and mutated bytes.
 
-    :param seconds: how long.
     :param seed: of the random generator.
+    :param is_over: how many were tried -> whether that is enough.
     :return: how many were tried, and how many of them were accepted.
     :raises Broken: at the first one that breaks the oracle; it is kept in the current folder.
     """
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     tried = accepted = 0
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while not is_over(tried):
         data = rng.choice((near_grammar, mutated, mutated, test_cycles.program))(rng)
         accepted += _kept_if_broken(data)
         tried += 1
@@ -316,7 +315,8 @@ def main() -> None:
     if options.guided:
         guided(options.seconds, options.guided)
         return
-    tried, accepted = search(options.seconds, options.seed)
+    deadline = time.monotonic() + options.seconds
+    tried, accepted = search(options.seed, lambda _tried: time.monotonic() > deadline)
     print(f"seed {options.seed}: {tried} tried, {accepted} accepted, none broke the oracle")
 
 

@@ -15,11 +15,10 @@ from . import fuzz
 
 
 def test_short_search() -> None:
-    """What is made and mutated for a second holds the oracle; it is another seed each day only by hand."""
-    tried, accepted = fuzz.search(1.5, seed=20261123)
+    """What is made and mutated holds the oracle; it is another seed each day only by hand."""
+    _tried, accepted = fuzz.search(20261123, lambda tried: tried == 10_000)
 
-    assert tried > 1000
-    assert accepted > 10
+    assert accepted > 100
 
 
 @pytest.mark.parametrize("seed", sorted(fuzz.SEEDS.glob("*.hex")), ids=lambda path: path.stem)
