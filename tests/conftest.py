@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from flask import Flask
+from hypothesis import HealthCheck, settings
 
 from flask_picklesession.storage.connection import Link, connect
 
@@ -18,6 +19,11 @@ from .servers import NAMES, Server, binary_of
 
 #: Set where a server was promised: then a missing one is a failure.
 REDIS_REQUIRED = "PICKLESESSION_TEST_REDIS_REQUIRED"
+
+
+# A busy machine is slow: that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(name="server_binary", params=NAMES, scope="session")

@@ -401,7 +401,6 @@ def test_interleavings(server: Server, clock: list[float]) -> None:
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

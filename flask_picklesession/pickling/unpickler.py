@@ -140,8 +140,11 @@ def is_quickly_compared(key: object) -> bool:
         count += 1
         if count > MOST_COMPARED:
             return False
-        # Two frozensets of several members are compared each with each, where these collide.
-        if isinstance(part, tuple | list) or (type(part) is frozenset and len(part) <= 1):
+        if isinstance(part, tuple | list):
+            left += part
+        elif type(part) is frozenset:
+            # Each member is compared with each of the other, where these collide.
+            count += len(part) ** 2
             left += part
         elif isinstance(part, int):
             if part.bit_length() > _QUICK_INT:

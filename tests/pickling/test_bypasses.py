@@ -396,6 +396,7 @@ COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
     },
     # Some of them, each of thousands of parts that are slow to compare: 200 KB took 20 s.
     # The same members in another order: each is compared with each.
+    "frozensets of many members": lambda: {(frozenset(range(5)), n) for n in (-1, -2)},
     "frozensets of equal members": lambda: {(frozenset([2.0**61, 2.0**122]), n) for n in (-1, -2)},
     "floats and decimals": lambda: {(2.0**1000, -1), (2.0**1000, -2)},
     "long tuples of decimals": lambda: {(HUGE,) * 100 + (7,), (Decimal("1e3600"),) * 100 + (7 + MODULUS,)},
@@ -448,6 +449,7 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
             for number in (-1, -2)
         },
         {1 << bit for bit in range(128)},
+        {frozenset({"", 1}), frozenset({False, 1}), *((frozenset(range(4)), number) for number in (-1, -2))},
         {
             FrozenSlotted(-1),
             FrozenSlotted(-2),
@@ -474,6 +476,7 @@ def test_keys_that_collide_are_refused(kind: str) -> None:
         "beside -1 and -2",
         "beside more of these",
         "bits",
+        "small frozensets",
         "below zero",
         "shared parts",
         "ids",

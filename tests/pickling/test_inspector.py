@@ -200,7 +200,7 @@ KNOWN = [*ATTACKS.values(), *CONTAINERS.values(), *techniques.REFUSED.values()]
 KNOWN = [known for known in KNOWN if 0 < len(known) < 5000]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary() | st.sampled_from(KNOWN), st.integers(0, 5000), st.binary(max_size=4))
 def test_any_bytes_have_a_tree(data: bytes, position: int, inserted: bytes) -> None:
     """Random ones, and known ones with a change."""
