@@ -26,6 +26,15 @@ _MARK_LENGTH = 4
 _COOKIE = re.compile(rf"[A-Za-z0-9_-]{{{_ID_LENGTH + _MARK_LENGTH}}}\.[A-Za-z0-9_-]{{1,11}}\.[A-Za-z0-9_-]{{43}}\Z")
 
 
+class Outcome(NamedTuple):
+    """What a save means for the cookie."""
+
+    #: The session id to set, or ``None`` where the browser's cookie is good as it is.
+    set_id: str | None = None
+    #: Whether the cookie is to be deleted.
+    delete: bool = False
+
+
 class SignedId(NamedTuple):
     """What a valid cookie holds."""
 

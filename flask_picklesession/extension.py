@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flask import Flask, current_app, has_app_context
+from flask import Flask, current_app, has_app_context, has_request_context
 
 from .exceptions import ConfigurationError, NewerRecordError, SessionNotFoundError, StoreUnavailableError
 from .interface import EXTENSION_KEY, AppState, PickleSessionInterface
-from .revocation import Revoker
-from .session import Session
+from .revocation import STEP_SECONDS, Revoker
+from .session import IDENTITY_TYPES, Session
 from .signers import Signers
 from .storage.record import EndReason
 from .storage.store import is_handle
 from .user_sessions import SessionInfo
+
+# No user at all, where ``None`` is what a visitor's session holds.
+_ANYBODY: Any = object()
 
 
 class PickleSession:
@@ -54,44 +57,49 @@ class PickleSession:
     def sessions_of(self, user_id: object) -> list[SessionInfo]:
         """Return the live sessions of a user, newest first.
 
-        :param user_id: what the session holds under its identity key: a str, an int or a UUID.
+        :param user_id: what the session holds under its identity key: a str, an int or a UUID. ``None`` is nobody.
+        :raises TypeError: if it is something else.
         """
         with self._managing() as (app, state, signers):
-            return state.manager.user_sessions(signers).infos(
-                state.user_digest(str(user_id)), lambda: state.idle_timeout(app)
-            )
+            digest = _digest_of(state, user_id)
+            if digest is None:
+                return []
+            sessions = state.manager.user_sessions(signers, step_seconds=_step_seconds(state))
+            return sessions.infos(digest, lambda: state.idle_timeout(app))
 
-    def revoke(self, handle: str, user_id: object = None) -> bool:
-        """End a session. Also one that is about to be stored, and what it was renewed to.
+    def revoke(self, handle: str, user_id: object = _ANYBODY) -> bool:
+        """End a session. Also one that is about to be stored, and what it goes on under.
 
         :param handle: its handle.
         :param user_id: whose it must be, where a user asks for it: another one's session is left alone.
         :return: whether there was one.
+        :raises TypeError: if the user is no str, int or UUID, and not ``None``: that is nobody.
         """
-        with self._managing() as (app, state, signers):
+        with self._managing() as (_app, state, signers):
             # It may come out of a form: what is no handle is no session's, and must not name another key.
             if not is_handle(handle):
                 return False
-            if user_id is not None:
-                found = state.manager.user_sessions(signers).infos(
-                    state.user_digest(str(user_id)), lambda: state.idle_timeout(app)
-                )
-                if handle not in {info.handle for info in found}:
-                    return False
-            return self._revoker(state, signers).end(handle, EndReason.REVOKED)
+            revoker = self._revoker(state, signers)
+            if user_id is not _ANYBODY and not revoker.belongs_to(handle, _digest_of(state, user_id)):
+                return False
+            return revoker.end(handle, EndReason.REVOKED)
 
     def revoke_user(self, user_id: object, *, keep: str | None = None, scan: bool = False) -> int:
         """End all sessions of a user, also those that begin while this runs.
 
-        :param user_id: whose.
+        :param user_id: whose. ``None`` is nobody.
         :param keep: the handle of a session that goes on, such as ``session.handle``.
         :param scan: look at all stored sessions instead of the index of users, in case that was lost.
         :return: how many ended.
+        :raises TypeError: if the user is no str, int or UUID.
         """
         with self._managing() as (_app, state, signers):
-            digest = state.user_digest(str(user_id))
-            scanned = self._revoker(state, signers).end_scanned(digest, keep=keep)[0] if scan else 0
-            return scanned + self._revoker(state, signers).end_user(digest, keep=keep)
+            digest = _digest_of(state, user_id)
+            if digest is None:
+                return 0
+            revoker = self._revoker(state, signers)
+            scanned = revoker.end_scanned(digest, keep=keep)[0] if scan else 0
+            return scanned + revoker.end_user(digest, keep=keep)
 
     def revoke_all(self) -> tuple[int, int]:
         """End all sessions of the application.
@@ -123,7 +131,7 @@ class PickleSession:
 
     @staticmethod
     def _revoker(state: AppState, signers: Signers) -> Revoker:
-        return state.manager.revoker(signers)
+        return state.manager.revoker(signers, step_seconds=_step_seconds(state))
 
     @contextmanager
     def _managing(self) -> Iterator[tuple[Flask, AppState, Signers]]:
@@ -137,3 +145,17 @@ class PickleSession:
             yield app, state, state.signers(app)
         except (StoreUnavailableError, NewerRecordError) as error:
             raise state.report.unavailable(error) from error
+
+
+def _digest_of(state: AppState, user_id: object) -> bytes | None:
+    """Return the digest of a user, or ``None`` for nobody."""
+    if user_id is None:
+        return None
+    if not isinstance(user_id, IDENTITY_TYPES):
+        raise TypeError(f"a user id is a str, an int or a UUID, not {type(user_id).__qualname__}")
+    return state.user_digest(str(user_id))
+
+
+def _step_seconds(state: AppState) -> float:
+    """Return how long one step may take: where a visitor waits for it, no longer than the store may take."""
+    return min(STEP_SECONDS, state.settings.timeout) if has_request_context() else STEP_SECONDS

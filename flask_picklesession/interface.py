@@ -11,14 +11,13 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from .config import Settings, largest_record, read_settings
-from .cookie import CookieSigner, SignedId, attributes_mark
+from .cookie import CookieSigner, Outcome, SignedId, attributes_mark
 from .exceptions import PayloadError, SessionDroppedError, SessionLimitError, SessionUnavailableError
 from .failure import render_failure
 from .keys import secret_keys, weak_keys
 from .manager import SessionManager
 from .pickling import PickleSerializer
 from .report import Rejection, Reporter, logger
-from .save import Outcome
 from .session import Loaded, Session, identity_digest
 from .signers import Signers
 from .storage.deadline import Budget
@@ -251,6 +250,10 @@ class PickleSessionInterface(SessionInterface):
         return time() - cookie.signed_at() > part
 
     def _write_cookie(self, app: Flask, session: Session, response: Response, outcome: Outcome) -> None:
+        if outcome == Outcome():
+            # Flask saves again for the error page of a response that could not be finished.
+            outcome = session.last_outcome
+        session.last_outcome = outcome
         if outcome.delete:
             self._delete_cookie(app, response)
         elif outcome.set_id is not None:

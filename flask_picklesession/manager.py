@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from .cookie import SignedId, handle_of
+from .cookie import Outcome, SignedId, handle_of
 from .exceptions import (
     NewerRecordError,
     PayloadError,
@@ -17,15 +17,15 @@ from .exceptions import (
     StoreUnavailableError,
 )
 from .pickling import PickleSerializer, Stored
-from .renewal import Found, Further, Lost, follow
+from .renewal import Found, Further, Lost, follow, next_handle
 from .report import Drop, Rejection, Reporter
-from .revocation import Revoker
-from .save import Outcome, Save, SaveRules, Tools, is_renewal_due
+from .revocation import STEP_SECONDS, Revoker
+from .save import Save, SaveRules, Tools, is_renewal_due
 from .session import Loaded, Session
 from .signers import Signers
 from .storage.deadline import Budget
 from .storage.index import UserIndex
-from .storage.record import END_REASONS, ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
+from .storage.record import ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
 from .storage.store import Store
 from .user_sessions import UserSessions
 
@@ -75,13 +75,19 @@ class SessionManager:
         self._grace = grace
         self._on_reuse = on_reuse
 
-    def revoker(self, signers: Signers) -> Revoker:
-        """Return what ends sessions from outside."""
-        return Revoker(self._store, signers.record, self._users, self._report)
+    def revoker(self, signers: Signers, *, step_seconds: float = STEP_SECONDS) -> Revoker:
+        """Return what ends sessions from outside.
 
-    def user_sessions(self, signers: Signers) -> UserSessions:
-        """Return what lists a user's sessions."""
-        return UserSessions(self._store, signers.record, self._users, self._serializer)
+        :param step_seconds: how long one step may take.
+        """
+        return Revoker(self._store, signers.record, self._users, self._report, step_seconds=step_seconds)
+
+    def user_sessions(self, signers: Signers, *, step_seconds: float = STEP_SECONDS) -> UserSessions:
+        """Return what lists a user's sessions.
+
+        :param step_seconds: how long one step may take.
+        """
+        return UserSessions(self._store, signers.record, self._users, self._serializer, step_seconds=step_seconds)
 
     def load(
         self, cookie: SignedId | None, signers: Signers, budget: Budget, *, idle_timeout: float, had_cookie: bool
@@ -130,7 +136,7 @@ class SessionManager:
         if record.is_past(now_ms()):
             return nothing
         if record.kind == Kind.ENDED:
-            return nothing._replace(was_replaced=self._was_just_replaced(record))
+            return self._replaced(nothing, record)
         found = follow(
             self._store,
             signers.record,
@@ -142,7 +148,7 @@ class SessionManager:
             deadline=deadline,
         )
         if isinstance(found, Lost):
-            return nothing._replace(was_replaced=found.record is not None and self._was_just_replaced(found.record))
+            return nothing if found.record is None else self._replaced(nothing, found.record)
         if found.first_confirmed and now_ms() > found.first_confirmed + self._grace * 1000:
             self._reused(found, signers, deadline)
             # Perhaps only a request that waited long in a queue: a new cookie would replace the good one.
@@ -171,8 +177,14 @@ class SessionManager:
         if self._on_reuse is not OnReuse.SIGNAL:
             self.revoker(signers).end(found.handle, EndReason.REVOKED, deadline=deadline)
 
+    def _replaced(self, nothing: Loaded, ended: Record) -> Loaded:
+        """Return what an ended record leads to."""
+        if not self._was_just_replaced(ended):
+            return nothing
+        return nothing._replace(was_replaced=True, replacement=next_handle(ended))
+
     def _was_just_replaced(self, record: Record) -> bool:
-        return END_REASONS.get(record.body) is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
+        return record.end_reason is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
 
     def _values(self, record: Record) -> dict[str, Stored] | None:
         try:
@@ -255,7 +267,11 @@ class SessionManager:
             with session.budget as deadline:
                 return save.run(deadline, is_cookie_due=is_cookie_due)
         except (StoreUnavailableError, NewerRecordError) as error:
-            raise self._report.unavailable(error) from error
+            unavailable = self._report.unavailable(error)
+            if not changes and not session.is_save_asked_for:
+                # A renewal, or another cookie, can wait: nothing that the request did is lost.
+                return _NOTHING
+            raise unavailable from error
 
     def _is_renewal_due(self, loaded: Loaded) -> bool:
         record = loaded.record

@@ -18,7 +18,7 @@ from itsdangerous import Signer
 
 from .cookie import handle_of
 from .exceptions import RecordError
-from .storage.record import END_REASONS, EndReason, Kind, Record, now_ms
+from .storage.record import EndReason, Kind, Record, now_ms
 from .storage.sealing import RecordSealer
 from .storage.store import Store, is_handle
 
@@ -81,6 +81,12 @@ def successor_of(record: Record) -> str:
     if not is_handle(record.body):
         raise RecordError("a renewed record that names no successor")
     return record.body.decode("ascii")
+
+
+def next_handle(record: Record) -> str | None:
+    """Return the handle under which a session goes on that was renewed, or replaced for the same user."""
+    named = record.body if record.kind == Kind.RENEWED else record.body[1:] if record.kind == Kind.ENDED else b""
+    return named.decode("ascii") if is_handle(named) else None
 
 
 class Found(NamedTuple):
@@ -160,5 +166,5 @@ def follow(
     if record.kind == Kind.RENEWED and not record.is_past(now_ms()):
         return Further(handle, record, first_confirmed)
     if record.kind != Kind.LIVE or record.is_past(now_ms()):
-        return Lost(END_REASONS.get(record.body) if record.kind == Kind.ENDED else None, record)
+        return Lost(record.end_reason, record)
     return Found(session_id, handle, storage_key, record, is_current, tuple(trail), first_confirmed)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from time import monotonic
+from typing import NamedTuple
 
 from .exceptions import NewerRecordError, RecordError, StoreUnavailableError
-from .renewal import successor_of
+from .renewal import next_handle
 from .report import Reporter
 from .storage.index import Member, UserIndex
 from .storage.record import (
     ANONYMOUS,
-    END_REASONS,
     ENDED_SECONDS,
     EndReason,
     Kind,
@@ -25,7 +25,7 @@ from .storage.record import (
 from .storage.sealing import RecordSealer
 from .storage.store import Store
 
-#: Seconds that one step may take. Each call of a revocation is many steps.
+#: Seconds that one step may take, outside of requests.
 STEP_SECONDS = 10.0
 
 #: Renewals that a revocation follows, from whichever handle somebody has kept: one an hour for a year are 8,760.
@@ -45,13 +45,25 @@ class Revoker:
     :param sealer: from records to what stands in Redis, and back.
     :param users: the index of users.
     :param report: told what ended.
+    :param step_seconds: how long one step may take. Each call of a revocation is many steps.
     """
 
-    def __init__(self, store: Store, sealer: RecordSealer, users: UserIndex, report: Reporter) -> None:
+    def __init__(
+        self, store: Store, sealer: RecordSealer, users: UserIndex, report: Reporter, *, step_seconds: float
+    ) -> None:
+        self._step_seconds = step_seconds
         self._store = store
         self._sealer = sealer
         self._users = users
         self._report = report
+
+    def belongs_to(self, handle: str, user_digest: bytes | None) -> bool:
+        """Tell whether a session is a user's, or was before it went on under another id.
+
+        :raises StoreUnavailableError: if the store failed.
+        """
+        record = self._load(handle)
+        return record is not None and record.user_digest == user_digest
 
     def end(
         self,
@@ -71,21 +83,31 @@ class Revoker:
         :raises StoreUnavailableError: if the store failed: the session may not be over.
         """
         was_there = False
+        seen: set[str] = set()
         for _hop in range(MOST_SUCCESSORS):
+            seen.add(handle)
             before, was_something = self._end_one(handle, reason, known, deadline)
             known = None
             if before is None:
                 return was_there or was_something
-            was_there = was_there or not before.is_past(now_ms())
+            was_there = was_there or (before.kind != Kind.ENDED and not before.is_past(now_ms()))
             if before.kind == Kind.LIVE:
                 if not is_quiet:
                     self._report.ended(handle, reason)
                 return was_there
-            try:
-                handle = successor_of(before)
-            except RecordError:
-                return True
+            following = next_handle(before)
+            if following is None or following in seen:
+                return was_there
+            handle = following
         raise StoreUnavailableError("the session was renewed more often than can be followed")
+
+    def end_one(self, handle: str, reason: EndReason, *, deadline: float) -> None:
+        """End what stands behind one handle, and not what it leads to.
+
+        :param deadline: on the clock of :func:`time.monotonic`.
+        :raises StoreUnavailableError: if the store failed.
+        """
+        self._end_one(handle, reason, None, deadline)
 
     def _end_one(
         self, handle: str, reason: EndReason, known: Record | None, deadline: float | None
@@ -95,16 +117,16 @@ class Revoker:
         A record that can be read is replaced by compare-and-set: then it is known what stood there, and where it led,
         also if a reply is lost and the command sent again.
 
-        :return: the live or renewed record that was ended, or ``None``; and whether something that cannot be read was.
+        :return: the record that stood there, or ``None``; and whether something that cannot be read did.
         """
         storage_key = self._store.storage_key(handle)
-        deadline = deadline or monotonic() + STEP_SECONDS
+        deadline = deadline or self._step()
         if known is None:
             (stored,) = self._store.load_many([handle], deadline=deadline)
             known = self._read(storage_key, stored)
         while known is not None:
             if known.kind == Kind.ENDED:
-                return None, False
+                return known, False
             sealed = self._ended(storage_key, reason)
             saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)
             if saved.applied or saved.current == sealed:
@@ -112,9 +134,7 @@ class Revoker:
             known = self._read(storage_key, saved.current)
         before = self._store.end(storage_key, self._ended(storage_key, reason), ttl=ENDED_SECONDS, deadline=deadline)
         record = self._read(storage_key, before)
-        if record is None or record.kind == Kind.ENDED:
-            return None, before is not None and record is None
-        return record, False
+        return record, before is not None and record is None
 
     def _ended(self, storage_key: bytes, reason: EndReason) -> bytes:
         return self._sealer.seal(storage_key, ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce()))
@@ -130,20 +150,24 @@ class Revoker:
         count = 0
         seen: set[str] = set()
         for _pass in range(MOST_PASSES):
-            kept = self._with_successors(keep)
-            known = set(seen)
-            found = [member for member in self._unended(user_digest, seen, deadline) if member.handle not in kept]
-            # One may have been renewed since it was kept: its successor is the session to keep.
-            kept = self._with_successors(keep)
-            ended = [
-                self.end(member.handle, EndReason.REVOKED, deadline=deadline)
-                for member in found
-                if member.handle not in kept
-            ]
+            known, found = len(seen), 0
+
+            def look(page: list[Member]) -> list[str]:
+                nonlocal found, count
+                gone, unended = self._apart(page, user_digest, deadline or self._step())
+                seen.update(member.handle for member in page if member.handle not in gone)
+                if unended:
+                    kept = self._kept(keep)
+                    for member, record in unended:
+                        if not kept.holds(member.handle, record) and not self._leads_to(record, kept):
+                            found += 1
+                            count += self.end(member.handle, EndReason.REVOKED, deadline=deadline)
+                return gone
+
+            self._users.go_through(user_digest, look, deadline=lambda: deadline or self._step())
             # A session may have taken a new id between the look at the index and the look at its record.
-            if not ended and seen <= known:
+            if not found and len(seen) == known:
                 return count
-            count += sum(ended)
         raise StoreUnavailableError("the user's sessions were made faster than they could be ended")
 
     def scan(self) -> Iterator[tuple[str, Record | None]]:
@@ -153,7 +177,7 @@ class Revoker:
         """
         cursor = "0"
         while True:
-            deadline = monotonic() + STEP_SECONDS
+            deadline = self._step()
             cursor, handles = self._store.scan(cursor, count=200, deadline=deadline)
             records = self._store.load_many(handles, deadline=deadline)
             for handle, stored in zip(handles, records, strict=True):
@@ -176,14 +200,16 @@ class Revoker:
         replaced: set[str] = set()
         for _pass in range(MOST_PASSES):
             since = now_ms() - CLOCKS_DIFFER_MS
-            kept = self._with_successors(keep)
             unread, is_over = 0, True
             for handle, record in self.scan():
                 if record is None:
                     unread += 1
-                elif handle in kept or user_digest not in (None, record.user_digest):
+                elif user_digest not in (None, record.user_digest):
                     continue
                 elif record.kind != Kind.ENDED:
+                    kept = self._kept(keep)
+                    if kept.holds(handle, record) or self._leads_to(record, kept):
+                        continue
                     was_ended = self.end(handle, EndReason.REVOKED)
                     count += was_ended
                     is_over = is_over and was_ended
@@ -195,41 +221,48 @@ class Revoker:
                 return count, unread
         raise StoreUnavailableError("sessions took new ids faster than they could be ended")
 
-    def _unended(self, user_digest: bytes, seen: set[str], deadline: float | None) -> Iterable[Member]:
-        """Return the members that a revocation has to end: all but those that are over for sure.
+    def _apart(
+        self, page: list[Member], user_digest: bytes, deadline: float
+    ) -> tuple[list[str], list[tuple[Member, Record | None]]]:
+        """Return the handles of members that are gone, and those that a revocation has to end.
 
-        :param seen: takes the handles of all members.
+        That is all but those that are over for sure; the record is ``None`` where it is absent or cannot be read.
         """
-        found: list[Member] = []
         gone: list[str] = []
-        deadline = deadline or monotonic() + STEP_SECONDS
-        for page in self._users.pages(user_digest, deadline=deadline):
-            seen.update(member.handle for member in page)
-            records = self._store.load_many([member.handle for member in page], deadline=deadline)
-            for member, stored in zip(page, records, strict=True):
-                record = self._read(self._store.storage_key(member.handle), stored)
-                if stored is None and is_settled(member):
-                    gone.append(member.handle)
-                elif record is not None and record.kind != Kind.ENDED and record.user_digest != user_digest:
-                    # Somebody else's, which the index names only because somebody put it there.
-                    gone.append(member.handle)
-                elif record is None or record.kind != Kind.ENDED:
-                    found.append(member)
-        self._users.remove(user_digest, gone, deadline=deadline)
-        return found
+        unended: list[tuple[Member, Record | None]] = []
+        records = self._store.load_many([member.handle for member in page], deadline=deadline)
+        for member, stored in zip(page, records, strict=True):
+            record = self._read(self._store.storage_key(member.handle), stored)
+            if stored is None and member.is_settled:
+                gone.append(member.handle)
+            elif record is not None and record.kind != Kind.ENDED and record.user_digest != user_digest:
+                # Somebody else's, which the index names only because somebody put it there.
+                gone.append(member.handle)
+            elif record is None or record.kind != Kind.ENDED:
+                unended.append((member, record))
+        return gone, unended
 
-    def _with_successors(self, handle: str | None) -> set[str]:
-        kept: set[str] = set()
-        while handle is not None and handle not in kept and len(kept) < MOST_SUCCESSORS:
-            kept.add(handle)
-            storage_key = self._store.storage_key(handle)
-            (stored,) = self._store.load_many([handle], deadline=monotonic() + STEP_SECONDS)
-            record = self._read(storage_key, stored)
-            try:
-                handle = successor_of(record) if record is not None and record.kind == Kind.RENEWED else None
-            except RecordError:
-                handle = None
-        return kept
+    def _kept(self, handle: str | None) -> _Kept:
+        """Return what a revocation keeps: a session, and what it goes on under."""
+        handles: set[str] = set()
+        record = None
+        while handle is not None and handle not in handles and len(handles) < MOST_SUCCESSORS:
+            handles.add(handle)
+            record = self._load(handle)
+            handle = None if record is None else next_handle(record)
+        return _Kept(handles, record)
+
+    def _leads_to(self, record: Record | None, kept: _Kept) -> bool:
+        """Tell whether a renewed record is an old one of the session that is kept."""
+        handle = None if record is None or not kept.handles else next_handle(record)
+        return handle is not None and not kept.handles.isdisjoint(self._kept(handle).handles)
+
+    def _load(self, handle: str) -> Record | None:
+        (stored,) = self._store.load_many([handle], deadline=self._step())
+        return self._read(self._store.storage_key(handle), stored)
+
+    def _step(self) -> float:
+        return monotonic() + self._step_seconds
 
     def _read(self, storage_key: bytes, stored: bytes | RecordError | None) -> Record | None:
         if not isinstance(stored, bytes):
@@ -240,19 +273,31 @@ class Revoker:
             return None
 
 
-def is_settled(member: Member) -> bool:
-    """Tell whether no create of this session can be under way any more."""
-    # One that begins later than any clock may go was put there by somebody who wants it to be looked for.
-    return abs(now_ms() - member.born) > ENDED_SECONDS * 1000
+class _Kept(NamedTuple):
+    """What a revocation keeps."""
+
+    #: The session's handle, and those that it goes on under.
+    handles: set[str]
+    #: Its record, if there is one.
+    record: Record | None
+
+    def holds(self, handle: str, record: Record | None) -> bool:
+        """Tell whether this is the session, or what it is just about to go on under."""
+        if handle in self.handles:
+            return True
+        # A successor is stored before the record that leads to it.
+        return (
+            record is not None
+            and self.record is not None
+            and not record.confirmed
+            and record.kind == self.record.kind == Kind.LIVE
+            and record.born == self.record.born
+        )
 
 
 def _was_replaced(record: Record, since: int) -> bool:
     """Tell whether a user's session took a new id lately. What begins with a sign-in is another session."""
-    return (
-        record.user_digest != ANONYMOUS
-        and END_REASONS.get(record.body) is EndReason.REPLACED
-        and ended_at(record) >= since
-    )
+    return record.user_digest != ANONYMOUS and record.end_reason is EndReason.REPLACED and ended_at(record) >= since
 
 
 _NOTHING = new_record(now=0, nonce=b"", deadline=0, user_digest=ANONYMOUS, body=b"")

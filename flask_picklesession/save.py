@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .cookie import handle_of, new_session_id
+from .cookie import Outcome, handle_of, new_session_id
 from .exceptions import (
     OpenedSessionError,
     PayloadError,
@@ -24,10 +25,9 @@ from .report import Drop, Rejection, Reporter
 from .revocation import Revoker
 from .session import Session
 from .storage.connection import Command
-from .storage.index import Member, UserIndex
+from .storage.index import UserIndex, new_member
 from .storage.record import (
     ANONYMOUS,
-    END_REASONS,
     ENDED_SECONDS,
     EndReason,
     Kind,
@@ -70,15 +70,6 @@ class Tools(NamedTuple):
     user_index: UserIndex
     user_sessions: UserSessions
     revoker: Revoker
-
-
-class Outcome(NamedTuple):
-    """What a save means for the cookie."""
-
-    #: The session id to set, or ``None`` where the browser's cookie is good as it is.
-    set_id: str | None = None
-    #: Whether the cookie is to be deleted.
-    delete: bool = False
 
 
 class _Standing(NamedTuple):
@@ -158,6 +149,11 @@ class Save:
     # -- a session that is not stored yet
 
     def _begin(self) -> Outcome:
+        if self._session.is_cleared and self._loaded.replacement is not None:
+            # The browser may not have the new id yet. Delete wins.
+            self._revoker.end(self._loaded.replacement, EndReason.DESTROYED, deadline=self._deadline)
+            if not self._session.has_content:
+                return Outcome(delete=True)
         if not self._session.has_content:
             return Outcome(
                 delete=self._session.is_cleared and self._loaded.had_cookie and not self._loaded.was_replaced
@@ -177,7 +173,7 @@ class Save:
         :param inherit: the record whose times it takes over, where the same identity goes on under the new id.
         :raises _Gone: if somebody ended the session before it began.
         """
-        now, session_id = now_ms(), new_session_id()
+        now, session_id = self._birth(inherit), new_session_id()
         record = new_record(
             now=now,
             nonce=new_nonce(),
@@ -186,18 +182,32 @@ class Save:
             body=self._serializer.dump_container(values),
         )
         if inherit is not None:
-            record = record._replace(born=inherit.born)
+            # To those who count, it belongs to the old one until it is used.
+            record = record._replace(born=inherit.born, confirmed=0 if self._is_limited else record.confirmed)
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
-        if inherit is None:
-            self._make_room(Member(handle, record.born))
         new = _Standing(session_id, handle, storage_key, record, values)
+        if inherit is not None or not self._is_limited:
+            self._put_new_or_gone(new)
+        elif self._rules.evicts:
+            self._put_new_or_gone(new)
+            self._evict(new)
+        else:
+            self._put_new_if_there_is_room(new)
+        return new
+
+    def _birth(self, inherit: Record | None) -> int:
+        """Return the time at which a session begins. Of those that are counted, the order must be that of sign-ins."""
+        if inherit is not None or not self._is_limited:
+            return now_ms()
+        return self._user_sessions.next_birth(self._user_digest, deadline=self._deadline)
+
+    def _put_new_or_gone(self, new: _Standing) -> None:
         if not self._put_new(new):
             raise _Gone(EndReason.REVOKED)
-        return new
 
     def _put_new(self, new: _Standing) -> bool:
         """Create a record, behind the entry in its user's index.
@@ -222,27 +232,60 @@ class Save:
             return []
         return self._users.adding(record.user_digest, handle, born=record.born)
 
-    def _make_room(self, mine: Member) -> None:
-        """Keep to the number of sessions that the user may have, this one included.
+    @property
+    def _is_limited(self) -> bool:
+        return self._rules.max_sessions is not None and self._user_digest != ANONYMOUS
+
+    @property
+    def _own_handles(self) -> tuple[str, ...]:
+        """The handles that this request came with: they end when the new session stands, and do not count."""
+        return (*self._loaded.trail, *((self._loaded.handle,) if self._loaded.handle is not None else ()))
+
+    def _evict(self, new: _Standing) -> None:
+        """End a user's oldest sessions beyond the number that may be. Behind the new one: who cannot sign in ends none.
+
+        :raises _Gone: if newer ones took the new one's place meanwhile.
+        :raises StoreUnavailableError: if the store failed: then the new one is over, as nobody would know its id.
+        """
+        most = self._rules.max_sessions or 0
+        try:
+            beyond = self._user_sessions.make_room(
+                self._user_digest, new.handle, most, replaced=self._own_handles, deadline=self._deadline
+            )
+            for member in beyond or ():
+                self._revoker.end(member.handle, EndReason.EVICTED, deadline=self._deadline)
+        except StoreUnavailableError:
+            with suppress(StoreUnavailableError):
+                self._put_ended(new)
+            raise
+        if beyond is None:
+            self._put_ended(new)
+            raise _Gone(EndReason.EVICTED)
+
+    def _put_new_if_there_is_room(self, new: _Standing) -> None:
+        """Create a record, if the user may have one more session.
 
         In the index before it looks: of two sign-ins at once each sees the other, and both agree who is too many.
 
         :raises SessionLimitError: if this one is too many.
-        :raises _Gone: if newer ones took its place meanwhile.
         """
-        most = self._rules.max_sessions
-        if most is None or self._user_digest == ANONYMOUS:
-            return
-        self._store.send(self._users.adding(self._user_digest, mine.handle, born=mine.born), deadline=self._deadline)
-        if self._rules.evicts:
-            beyond = self._user_sessions.make_room(self._user_digest, mine, most, deadline=self._deadline)
-            if beyond is None:
-                raise _Gone(EndReason.EVICTED)
-            for member in beyond:
-                self._revoker.end(member.handle, EndReason.EVICTED, deadline=self._deadline)
-        elif not self._user_sessions.has_room(self._user_digest, mine, most, deadline=self._deadline):
-            self._users.remove(self._user_digest, [mine.handle], deadline=self._deadline)
-            raise SessionLimitError
+        mine = new_member(new.handle, new.record.born)
+        try:
+            self._store.send(self._indexing(new.record, new.handle), deadline=self._deadline)
+            if not self._user_sessions.has_room(
+                self._user_digest,
+                mine,
+                self._rules.max_sessions or 0,
+                replaced=self._own_handles,
+                deadline=self._deadline,
+            ):
+                raise SessionLimitError
+            self._put_new_or_gone(new)
+        except (StoreUnavailableError, SessionLimitError):
+            # It would count as one that is about to be stored.
+            with suppress(StoreUnavailableError):
+                self._users.remove(self._user_digest, [new.handle], deadline=self._deadline)
+            raise
 
     # -- a session that ends
 
@@ -284,9 +327,9 @@ class Save:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         if written.kind == Kind.ENDED:
             return self._ended(base)
-        # Until the browser is known to have a successor's id, it is offered it again.
-        is_offered = current.handle != base.handle and not written.confirmed
-        set_id = current.session_id if is_cookie_due or is_offered else None
+        # Until the browser is known to have a successor's id, it is offered it again. Later an old id gets no new one.
+        is_own = self._loaded.is_by_own_cookie and current.handle == base.handle
+        set_id = current.session_id if (is_cookie_due if is_own else not written.confirmed) else None
         return self._saved(current._replace(record=written, values=merged.values), set_id=set_id, created=False)
 
     def _following(self, current: _Standing, values: dict[str, Stored]) -> Record:
@@ -315,16 +358,17 @@ class Save:
             return self._dropped(Drop.ENDED)
         while True:
             reason = EndReason.REPLACED if new else EndReason.DESTROYED
-            ended = ended_record(current.record, reason, now=now_ms(), nonce=new_nonce())
+            # Whoever ends the old id ends the new one, too, unless that is another user's.
+            goes_on = new.handle if new is not None and inherit is not None else ""
+            ended = ended_record(current.record, reason, now=now_ms(), nonce=new_nonce(), replacement=goes_on)
             try:
                 conflict = self._compare_and_set(current, ended)
             except _Gone as gone:
                 return self._replace_gone(base, new, gone.reason)
             except StoreUnavailableError as error:
-                if new is not None and inherit is not None and error.maybe_applied:
-                    # The old id may be over: a browser that is signed in must not be left with that one.
-                    self._session.replacement = new.session_id
-                    self._session.is_replacement_permanent = self._session.permanent
+                if goes_on and error.maybe_applied:
+                    # The old id may be over.
+                    self._offer(new)
                 raise
             if conflict is None:
                 break
@@ -336,13 +380,22 @@ class Save:
                 new = self._put_replacement(new, base, current, inherit)
             except _Gone:
                 return self._dropped(Drop.ENDED)
+        if new is not None:
+            # It is over, whatever comes of the rest.
+            self._offer(new)
         for handle in (*self._loaded.trail, *((base.handle,) if current.handle != base.handle else ())):
-            self._revoker.end(handle, reason, deadline=self._deadline, is_quiet=True)
+            self._revoker.end_one(handle, reason, deadline=self._deadline)
         if new is None:
             return self._ended(base)
         self._report.ended(base.handle, EndReason.REPLACED)
         self._report.regenerated(new.handle, old_handle=base.handle)
         return self._saved(new, set_id=new.session_id, created=True)
+
+    def _offer(self, new: _Standing | None) -> None:
+        """Let the response bring the new id although the save fails: nobody must be left with an id that is over."""
+        if new is not None:
+            self._session.replacement = new.session_id
+            self._session.is_replacement_permanent = self._session.permanent
 
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest
@@ -474,7 +527,7 @@ class Save:
         :return: ``None`` if it stands; otherwise what another request has put there, or in its successor's place.
         :raises _Gone: if nothing live stands there.
         """
-        signed = self._sealer.seal(current.storage_key, written)
+        signed = self._sealer.seal(current.storage_key, written, by_same_key=self._loaded.is_opened)
         expected = current.record.nonce
         saved = self._store.save(
             current.storage_key,
@@ -493,7 +546,7 @@ class Save:
             # The first sending was applied and only its reply was lost. redis-py's Cluster client repeats some itself.
             return None
         if record.kind == Kind.ENDED or record.is_past(now_ms()):
-            raise _Gone(END_REASONS.get(record.body) if record.kind == Kind.ENDED else None)
+            raise _Gone(record.end_reason)
         if saved.repeated and not record.written_by(expected):
             raise StoreUnavailableError("too many writes came after a lost reply to tell whether ours was applied")
         if record.kind == Kind.RENEWED:

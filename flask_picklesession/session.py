@@ -12,7 +12,7 @@ from uuid import UUID
 
 from flask.sessions import SessionMixin
 
-from .cookie import SignedId
+from .cookie import Outcome, SignedId
 from .exceptions import (
     PayloadError,
     QuarantinedKeyError,
@@ -71,6 +71,8 @@ class Loaded(NamedTuple):
     is_offered: bool = False
     #: Whether it was opened by its handle, outside of a request of its user.
     is_opened: bool = False
+    #: The handle under which a session goes on that was just replaced, if it is still the same user's.
+    replacement: str | None = None
 
     @property
     def is_by_own_cookie(self) -> bool:
@@ -128,6 +130,8 @@ class Session(SessionMixin):
         self.replacement: str | None = None
         #: Whether that session is permanent.
         self.is_replacement_permanent = False
+        #: What the last save of this request meant for the cookie.
+        self.last_outcome = Outcome()
         #: Flask's flag: set by Flask when ``flask.session`` is touched. We go by :attr:`is_used`, since Flask's
         #: ``session_transaction()`` never sets it.
         self.accessed = False
@@ -457,14 +461,14 @@ class Session(SessionMixin):
     def is_to_be_saved(self) -> bool:
         """Whether it is to be saved without a change of content: asked for, still on an old key, or just renewed."""
         loaded = self._loaded
-        return (
-            self._cleared
-            or self._regenerated
-            or self._forced
-            or not loaded.is_current
-            or loaded.is_offered
-            or loaded.is_unconfirmed
-        )
+        # Where it was opened from outside there is no cookie to be signed anew with it.
+        is_outdated = not loaded.is_current and not loaded.is_opened
+        return self.is_save_asked_for or is_outdated or loaded.is_offered or loaded.is_unconfirmed
+
+    @property
+    def is_save_asked_for(self) -> bool:
+        """Whether the application wants it to be saved, whatever it holds."""
+        return self._cleared or self._regenerated or self._forced
 
     @property
     def has_content(self) -> bool:
@@ -519,7 +523,7 @@ class Session(SessionMixin):
         digest, record = self.user_digest(), self._loaded.record
         is_sign_in = record is None or record.user_digest != digest or self._cleared
         # What stands there and cannot be restored here is somebody's: it is kept, as all such values.
-        if digest != ANONYMOUS and is_sign_in and CLIENT_KEY not in self and CLIENT_KEY not in self._quarantined:
+        if digest != ANONYMOUS and is_sign_in and (CLIENT_KEY in self or CLIENT_KEY not in self._quarantined):
             self[CLIENT_KEY] = text
 
     def forget(self) -> None:

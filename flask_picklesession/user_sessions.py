@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from .exceptions import NewerRecordError, PayloadError, RecordError
 from .pickling import PickleSerializer
-from .revocation import STEP_SECONDS, is_settled
+from .revocation import CLOCKS_DIFFER_MS
 from .session import CLIENT_KEY
 from .storage.index import Member, UserIndex
 from .storage.record import Kind, Record, now_ms
@@ -27,6 +26,9 @@ MOST_LOOKED_INTO = 4 << 20
 
 #: Seconds between two looks at a sign-in that goes on at the same time.
 WAIT_SECONDS = 0.005
+
+#: Seconds for which a sign-in counts that is not stored yet.
+PENDING_SECONDS = 30
 
 #: Characters of an address and of a user agent that are kept.
 LONGEST_ADDRESS, LONGEST_AGENT = 64, 200
@@ -70,9 +72,19 @@ class UserSessions:
     :param sealer: verifies and decrypts them.
     :param users: the index of users.
     :param serializer: reads what browsers said of themselves.
+    :param step_seconds: how long one step of a list may take.
     """
 
-    def __init__(self, store: Store, sealer: RecordSealer, users: UserIndex, serializer: PickleSerializer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: RecordSealer,
+        users: UserIndex,
+        serializer: PickleSerializer,
+        *,
+        step_seconds: float,
+    ) -> None:
+        self._step_seconds = step_seconds
         self._store = store
         self._sealer = sealer
         self._users = users
@@ -84,7 +96,7 @@ class UserSessions:
         :param idle_timeout: returns the seconds that a session lives on without use: tells when it was used last.
         :raises StoreUnavailableError: if the store failed.
         """
-        found = self._sessions(user_digest, deadline=monotonic() + STEP_SECONDS)
+        found = self._sessions(self._live(user_digest, deadline=lambda: monotonic() + self._step_seconds))
         left, infos = MOST_LOOKED_INTO, []
         for one, *_rest in found:
             if one.record is not None:
@@ -92,40 +104,59 @@ class UserSessions:
                 infos.append(self._info(one, one.record, idle_timeout(), is_looked_into=left > 0))
         return infos
 
-    def make_room(self, user_digest: bytes, mine: Member, most: int, *, deadline: float) -> list[Member] | None:
-        """Return the members to end so that one more session is within a number, the newest of which are kept.
+    def next_birth(self, user_digest: bytes, *, deadline: float) -> int:
+        """Return the time of birth for a session that begins now: later than any before, whose clock may be ahead.
 
-        Those that are about to be stored count, too: of two sign-ins at once each sees the other, or the later one of
-        them sees both, and whoever looks last ends what is too many.
+        :return: milliseconds since 1970.
+        :raises StoreUnavailableError: if the store failed.
+        """
+        newest, now = self._users.newest(user_digest, deadline=deadline), now_ms()
+        # What lies further ahead was put there by somebody.
+        return newest.born + 1 if newest is not None and 0 <= newest.born - now < CLOCKS_DIFFER_MS else now
 
-        :param mine: the session that begins. It must be in the index already.
+    def make_room(
+        self, user_digest: bytes, mine: str, most: int, *, replaced: Container[str], deadline: float
+    ) -> list[Member] | None:
+        """Return the members to end so that a user has no more than a number of sessions, the newest of which are kept.
+
+        Of two sign-ins at once each is stored before it looks: whoever looks last sees both, and both agree who is too
+        many.
+
+        :param mine: the handle of the session that begins. It must be stored already.
         :param most: how many sessions a user may have.
+        :param replaced: handles that do not count: they end when the new session stands.
         :return: ``None`` where newer ones have taken its place.
         :raises StoreUnavailableError: if the store failed.
         """
-        sessions = self._sessions(user_digest, deadline=deadline)
-        sessions.sort(key=lambda found: (found[0].member.born, found[0].member.handle), reverse=True)
-        beyond = [one.member for found in sessions[most:] for one in found]
-        return None if mine in beyond else beyond
+        stored = [one for one in self._counted(user_digest, replaced, deadline) if one.record is not None]
+        sessions = sorted(self._sessions(stored), key=lambda session: _order(session[0].member), reverse=True)
+        if not any(one.member.handle == mine for session in sessions[:most] for one in session):
+            return None
+        return [one.member for session in sessions[most:] for one in session]
 
-    def has_room(self, user_digest: bytes, mine: Member, most: int, *, deadline: float) -> bool:
+    def has_room(
+        self, user_digest: bytes, mine: Member, most: int, *, replaced: Container[str], deadline: float
+    ) -> bool:
         """Tell whether one more session is within a number.
 
         Of two sign-ins at once the older one goes first. It waits until the newer one has found out.
 
         :param mine: the session that begins. It must be in the index already.
         :param most: how many sessions a user may have.
+        :param replaced: handles that do not count: they end when the new session stands.
         :raises StoreUnavailableError: if the store failed.
         """
         # The rest of the time is for what follows.
         patience = monotonic() + (deadline - monotonic()) / 2
         while True:
-            others = [found[0] for found in self._sessions(user_digest, deadline=deadline) if found[0].member != mine]
-            before = [
-                one
-                for one in others
-                if one.record is not None or (one.member.born, one.member.handle) < (mine.born, mine.handle)
+            # One that failed half-way, and could not be taken back, keeps nobody out for long.
+            latest = now_ms() - PENDING_SECONDS * 1000
+            others = [
+                session[0]
+                for session in self._sessions(self._counted(user_digest, replaced, deadline))
+                if session[0].member.handle != mine.handle and (session[0].record or session[0].member.born > latest)
             ]
+            before = [one for one in others if one.record is not None or _order(one.member) < _order(mine)]
             if len(before) >= most:
                 return False
             if len(others) < most:
@@ -134,12 +165,16 @@ class UserSessions:
                 return False
             sleep(WAIT_SECONDS)
 
-    def _sessions(self, user_digest: bytes, *, deadline: float) -> list[list[_Live]]:
+    def _counted(self, user_digest: bytes, replaced: Container[str], deadline: float) -> list[_Live]:
+        found = self._live(user_digest, deadline=lambda: deadline)
+        return [one for one in found if one.member.handle not in replaced]
+
+    @staticmethod
+    def _sessions(found: list[_Live]) -> list[list[_Live]]:
         """Return the sessions, newest first, each with what belongs to it: a successor that is not in use yet.
 
         A renewal that died half-way leaves one, too: nobody can reach it.
         """
-        found = self._live(user_digest, deadline=deadline)
         sessions = {one.member.born: [one] for one in found if one.record is not None and one.record.confirmed}
         rest: list[list[_Live]] = []
         for one in found:
@@ -153,26 +188,25 @@ class UserSessions:
                 rest.append([one])
         return sorted([*sessions.values(), *rest], key=lambda group: group[0].member.born, reverse=True)
 
-    def _live(self, user_digest: bytes, *, deadline: float) -> list[_Live]:
+    def _live(self, user_digest: bytes, *, deadline: Callable[[], float]) -> list[_Live]:
         found: list[_Live] = []
-        gone: list[str] = []
-        for page in islice(self._users.pages(user_digest, deadline=deadline), MOST_PAGES):
-            stored = self._store.load_many_with_ttl([member.handle for member in page], deadline=deadline)
+
+        def look(page: list[Member]) -> list[str]:
+            gone = []
+            stored = self._store.load_many_with_ttl([member.handle for member in page], deadline=deadline())
             for member, (content, ttl) in zip(page, stored, strict=True):
-                if content is None:
-                    if is_settled(member):
-                        gone.append(member.handle)
-                    else:
-                        found.append(_Live(member, None, None))
-                    continue
                 record = self._read(member, content)
-                if record is not None and record.user_digest == user_digest:
+                if content is None and member.is_settled:
+                    gone.append(member.handle)
+                elif content is None or (record is not None and record.user_digest == user_digest):
                     found.append(_Live(member, record, ttl))
-        self._users.remove(user_digest, gone, deadline=deadline)
+            return gone
+
+        self._users.go_through(user_digest, look, deadline=deadline, most_pages=MOST_PAGES)
         return found
 
-    def _read(self, member: Member, content: bytes | RecordError) -> Record | None:
-        if isinstance(content, RecordError):
+    def _read(self, member: Member, content: bytes | RecordError | None) -> Record | None:
+        if not isinstance(content, bytes):
             return None
         try:
             record = self._sealer.unseal(self._store.storage_key(member.handle), content)[0]
@@ -207,6 +241,11 @@ class UserSessions:
             return None, None
         address, _line, agent = text.partition("\n")
         return agent or None, address or None
+
+
+def _order(member: Member) -> tuple[int, str]:
+    """Return what sign-ins are told apart by, the same for whoever looks."""
+    return member.born, member.handle
 
 
 def client_text(address: str | None, agent: str | None) -> str:

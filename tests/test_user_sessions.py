@@ -249,7 +249,7 @@ class TestList:
         raw.delete(prefix + handle_in(browser))
         assert sessions.sessions_of(7) == []
         assert raw.zcard(index_key) == 1
-        move_clock(301)
+        move_clock(421)
 
         assert sessions.sessions_of(7) == []
         assert raw.zcard(index_key) == 0
@@ -576,7 +576,7 @@ class TestRevokeUser:
         """Nothing is left to end."""
         browser = signed_in(app)
         raw.delete(prefix + handle_in(browser))
-        move_clock(301)
+        move_clock(421)
 
         assert sessions.revoke_user(7) == 0
         assert raw.zcard(index_key) == 0
@@ -850,15 +850,15 @@ class TestLimit:
         app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
         PickleSession(app)
         state = app.extensions["picklesession"]
-        send, newer = state.store.send, []
+        create, newer = state.store.create, []
 
         def sign_in_first(*arguments: Any, **options: Any) -> Any:
-            state.store.send = send
-            sent = send(*arguments, **options)
+            state.store.create = create
+            created = create(*arguments, **options)
             newer.append(signed_in(app))
-            return sent
+            return created
 
-        state.store.send = sign_in_first
+        state.store.create = sign_in_first
         browser = signed_in(app)
 
         assert browser.cookie is None
@@ -891,7 +891,7 @@ class TestFailures:
 
         index = UserIndex(Refusing(), prefix=prefix, absolute_timeout=None)  # type: ignore[arg-type]
         with pytest.raises(StoreUnavailableError):
-            list(index.pages(bytes(32), deadline=0))
+            index.go_through(bytes(32), lambda page: (), deadline=lambda: 0)
 
     def test_refused_index_at_sign_in(self, app: Flask, sessions: PickleSession) -> None:
         """Nobody signs in who could not be signed out."""

@@ -74,7 +74,8 @@ class Kind(IntEnum):
     LIVE = 1
     #: A session that was renewed; the body tells its successor.
     RENEWED = 2
-    #: A session that is over, kept so that a late write cannot bring it back. The body is an :class:`EndReason`.
+    #: A session that is over, kept so that a late write cannot bring it back. The body is an :class:`EndReason`, and
+    #: behind it the handle under which the session of the same user goes on, if it does.
     ENDED = 3
 
 
@@ -94,8 +95,7 @@ class EndReason(IntEnum):
     EVICTED = 4
 
 
-#: The body of an ended record -> why it ended.
-END_REASONS = {bytes((reason,)): reason for reason in EndReason}
+_END_REASONS = {bytes((reason,)): reason for reason in EndReason}
 
 
 class Record(NamedTuple):
@@ -120,6 +120,13 @@ class Record(NamedTuple):
     later_fields: bytes = b""
     #: Whether the body is encrypted, as it is between Redis and :mod:`.sealing`.
     is_encrypted: bool = False
+    #: Which key sealed it, from the newest on, as :mod:`.sealing` found out.
+    sealed_by: int = 0
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """Why an ended record is over, as far as it is known."""
+        return _END_REASONS.get(self.body[:1]) if self.kind == Kind.ENDED else None
 
     @property
     def nonce(self) -> bytes:
@@ -148,8 +155,8 @@ class Record(NamedTuple):
             lines.append(f"authenticated: {_shown(self.authenticated)}")
         if self.deadline:
             lines.append(f"deadline: {_shown(self.deadline)}")
-        if self.kind == Kind.ENDED and self.body in END_REASONS:
-            lines.append(f"reason: {END_REASONS[self.body].name.lower()}")
+        if self.end_reason is not None:
+            lines.append(f"reason: {self.end_reason.name.lower()}")
         return lines
 
     def pack(self) -> bytes:
@@ -233,16 +240,20 @@ def new_record(*, now: int, nonce: bytes, deadline: int, user_digest: bytes, bod
     )
 
 
-def ended_record(before: Record, reason: EndReason, *, now: int, nonce: bytes) -> Record:
+def ended_record(before: Record, reason: EndReason, *, now: int, nonce: bytes, replacement: str = "") -> Record:
     """Return what stands in a session's place once it is over.
 
     :param before: the session's last record; its nonces stay, so that a retried write can be told apart.
     :param reason: why it is over.
+    :param replacement: the handle under which the session of the same user goes on, if it does.
     :param now: milliseconds since 1970.
     :param nonce: the name of the write that ends it.
     """
     return before.with_nonce(nonce)._replace(
-        kind=Kind.ENDED, deadline=now + ENDED_SECONDS * 1000, body=bytes((reason,)), later_fields=b""
+        kind=Kind.ENDED,
+        deadline=now + ENDED_SECONDS * 1000,
+        body=bytes((reason,)) + replacement.encode("ascii"),
+        later_fields=b"",
     )
 
 
@@ -264,13 +275,14 @@ class RecordSigner:
         # The key and the domain are the same for all: set once, they cost nothing again.
         self._newest_first = tuple(hmac.new(key, _DOMAIN, sha256) for key in reversed(derived))
 
-    def sign(self, storage_key: bytes, content: bytes) -> bytes:
+    def sign(self, storage_key: bytes, content: bytes, position: int = 0) -> bytes:
         """Return the record: the signature, then the content.
 
         :param storage_key: the Redis key that the record will stand at.
         :param content: what :meth:`Record.pack` returned.
+        :param position: of the key, from the newest on.
         """
-        return _digest(self._newest_first[0], storage_key, content) + content
+        return _digest(self._newest_first[position], storage_key, content) + content
 
     def unsign(self, storage_key: bytes, record: bytes) -> tuple[bytes, bool]:
         """Verify a record and return its content, and whether the newest key signed it.

@@ -29,18 +29,21 @@ class RecordSealer:
         self._plain_until = plain_until
         self._ciphers: dict[int, BodyCipher] = {}
 
-    def seal(self, storage_key: bytes, record: Record) -> bytes:
+    def seal(self, storage_key: bytes, record: Record, *, by_same_key: bool = False) -> bytes:
         """Return what is to stand in Redis.
 
         :param storage_key: the Redis key that the record will stand at.
+        :param by_same_key: whether the key that sealed it before seals it again: where the cookie that leads to it, and
+            that the same key signed, cannot be signed anew.
         """
-        # The body of an ended record is a reason out of three.
+        position = record.sealed_by if by_same_key else 0
+        # The body of an ended record is a reason out of a few, and a handle, which is no secret.
         if not self._encrypt or record.kind == Kind.ENDED:
-            return self.signer.sign(storage_key, record.pack())
+            return self.signer.sign(storage_key, record.pack(), position)
         record = record._replace(is_encrypted=True)
         header = record.pack_header()
-        body = self._cipher(0).encrypt(storage_key, header, record.body)
-        return self.signer.sign(storage_key, header + body)
+        body = self._cipher(position).encrypt(storage_key, header, record.body)
+        return self.signer.sign(storage_key, header + body, position)
 
     def unseal(self, storage_key: bytes, sealed: bytes) -> tuple[Record, bool]:
         """Verify what stands in Redis, and return the record, and whether it would be sealed the same way now.
@@ -50,7 +53,7 @@ class RecordSealer:
         :raises NewerRecordError: if a newer version wrote it, or it is encrypted and cryptography is not installed.
         """
         content, position = self.signer.find(storage_key, sealed)
-        record = Record.unpack(content)
+        record = Record.unpack(content)._replace(sealed_by=position)
         if record.is_encrypted:
             header = content[: len(content) - len(record.body)]
             body = self._cipher(position).decrypt(storage_key, header, record.body)

@@ -194,7 +194,7 @@ class Store:
             return self._save_by_transaction(storage_key, expected, record, ttl, deadline)
 
         try:
-            reply, repeated = _with_one_repeat(send, deadline)
+            reply, repeated = with_one_repeat(send, deadline)
         except ResponseError as error:
             if isinstance(error, ReplyTooLargeError) or "WRONGTYPE" in str(error):
                 return Saved(False, None, False)
@@ -226,7 +226,7 @@ class Store:
             return b"x" if isinstance(before, ResponseError) else before
 
         try:
-            reply, _repeated = _with_one_repeat(send, deadline)
+            reply, _repeated = with_one_repeat(send, deadline)
         except ResponseError as error:
             raise _unavailable(error) from None
         _require(reply is None or isinstance(reply, bytes))
@@ -238,7 +238,8 @@ class Store:
         :raises StoreUnavailableError: if the store failed, or refuses writes.
         """
         try:
-            self._put_in_index(commands, self._link.pipeline(deadline, commands), deadline)
+            replies, _repeated = with_one_repeat(lambda: self._link.pipeline(deadline, commands), deadline)
+            self._put_in_index(commands, replies, deadline)
         except ResponseError as error:
             raise _unavailable(error) from None
 
@@ -253,9 +254,12 @@ class Store:
         """
         pattern = _GLOB.sub(rb"\\\g<0>", self._prefix) + b"?" * HANDLE_LENGTH
         try:
-            following, keys = self._link.scan(deadline, cursor, pattern, count)
+            (following, keys), _repeated = with_one_repeat(
+                lambda: self._link.scan(deadline, cursor, pattern, count), deadline
+            )
         except ResponseError as error:
             raise _unavailable(error) from None
+        _require(all(isinstance(key, bytes) for key in keys))
         found = [key[len(self._prefix) :] for key in keys]
         return following, [handle.decode("ascii") for handle in found if is_handle(handle)]
 
@@ -277,7 +281,8 @@ class Store:
         """
         if not handles:
             return []
-        replies = self._link.pipeline(deadline, [self._get(self.storage_key(handle)) for handle in handles])
+        reads = [self._get(self.storage_key(handle)) for handle in handles]
+        replies, _repeated = with_one_repeat(lambda: self._link.pipeline(deadline, reads), deadline)
         return [RecordError(_NO_RECORD) if self._is_none(reply) else reply or None for reply in replies]
 
     def load_many_with_ttl(
@@ -290,7 +295,8 @@ class Store:
         records = self.load_many(handles, deadline=deadline)
         if not handles:
             return []
-        times = self._link.pipeline(deadline, [("PTTL", self.storage_key(handle)) for handle in handles])
+        reads = [("PTTL", self.storage_key(handle)) for handle in handles]
+        times, _repeated = with_one_repeat(lambda: self._link.pipeline(deadline, reads), deadline)
         return [
             (record, time / 1000 if isinstance(time, int) and time >= 0 else None)
             for record, time in zip(records, times, strict=True)
@@ -312,7 +318,7 @@ class Store:
             return self._send(deadline, before, command) if before else self._link.call(deadline, *command)
 
         try:
-            return _with_one_repeat(send, deadline)
+            return with_one_repeat(send, deadline)
         except ResponseError as error:
             raise _unavailable(error) from None
 
@@ -387,7 +393,7 @@ class Store:
             return held.call(*self._get(storage_key))
 
 
-def _with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:
+def with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:
     """Send once more if the connection was lost: often it was an idle one that a restarted server had closed.
 
     :return: the reply, and whether the first sending may have been applied already.
