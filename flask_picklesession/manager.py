@@ -167,7 +167,8 @@ class SessionManager:
             cookie=cookie,
             handle=found.handle,
             trail=found.trail,
-            is_offered=not found.record.confirmed,
+            # Older ids than the last one get no new one: the browser has used one since.
+            is_offered=not found.first_confirmed,
         )
 
     def _reused(self, found: Found | Further, signers: Signers, deadline: float) -> None:

@@ -81,6 +81,8 @@ class _Standing(NamedTuple):
     storage_key: bytes
     record: Record
     values: dict[str, Stored]
+    #: Whether it is the successor of the session that led to it, and nobody has used its id.
+    is_offered: bool = False
 
 
 class _Gone(Exception):
@@ -327,9 +329,14 @@ class Save:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         if written.kind == Kind.ENDED:
             return self._ended(base)
-        # Until the browser is known to have a successor's id, it is offered it again. Later an old id gets no new one.
-        is_own = self._loaded.is_by_own_cookie and current.handle == base.handle
-        set_id = current.session_id if (is_cookie_due if is_own else not written.confirmed) else None
+        # Until the browser is known to have a successor's id, it is offered it again. Older ids get no new one.
+        if current.handle != base.handle:
+            is_due = current.is_offered and self._loaded.is_by_own_cookie and not written.confirmed
+        elif self._loaded.is_by_own_cookie:
+            is_due = is_cookie_due
+        else:
+            is_due = self._loaded.is_offered and not written.confirmed
+        set_id = current.session_id if is_due else None
         return self._saved(current._replace(record=written, values=merged.values), set_id=set_id, created=False)
 
     def _following(self, current: _Standing, values: dict[str, Stored]) -> Record:
@@ -574,7 +581,14 @@ class Save:
             raise _Gone(None) from None
         if not isinstance(found, Found):
             raise _Gone(found.reason if isinstance(found, Lost) else None)
-        return _Standing(found.session_id, found.handle, found.storage_key, found.record, self._container(found.record))
+        return _Standing(
+            found.session_id,
+            found.handle,
+            found.storage_key,
+            found.record,
+            self._container(found.record),
+            is_offered=not found.first_confirmed,
+        )
 
     def _verified(self, storage_key: bytes, current: bytes | None) -> Record | None:
         if current is None:

@@ -221,6 +221,35 @@ class TestBrokenReplies:
 
         assert browser.ask(lambda: dict(session)) == {"n": 1, "user_id": 7}
 
+    @pytest.mark.parametrize("command", ["ZREVRANGE", "GETRANGE", "PTTL", "ZREM", "SCAN"])
+    def test_lists_and_revocations_ask_again(
+        self, proxy: Proxy, app: Flask, browser: Browser, move_clock: Callable[[float], None], command: str
+    ) -> None:
+        """An idle connection that the server had closed, or one lost reply, fails none of them."""
+        sessions = PickleSession(app)
+        browser.visit(put(user_id=7))
+        gone = Browser(app)
+        gone.visit(put(user_id=7))
+        app.extensions["picklesession"].settings.link.call(
+            time.monotonic() + 5, "DEL", app.extensions["picklesession"].store.storage_key(handle_of(gone.cookie[:43]))
+        )
+        move_clock(1000)
+        proxy.next(command, cut_before)
+
+        assert len(sessions.sessions_of(7)) == 1
+        assert sessions.revoke_user(7, scan=True) == 1
+
+    @pytest.mark.parametrize("policy", ["reject", "evict_oldest"])
+    def test_counted_sign_in_asks_again(self, proxy: Proxy, prefix: str, policy: str) -> None:
+        """At whichever of its commands."""
+        app = support.make_app(
+            proxy.url, prefix, PICKLESESSION_MAX_SESSIONS_PER_USER=3, PICKLESESSION_ON_MAX_SESSIONS=policy
+        )
+        for command in ("ZREVRANGE", "ZADD", "GETRANGE"):
+            proxy.next(command, cut_before)
+            assert Browser(app).visit(put(user_id=7)).status_code == 200
+        support.close(app)
+
     def test_sign_in_that_fails_half_way_leaves_the_old_session(self, proxy: Proxy, browser: Browser) -> None:
         """The new record was created, the old one could not be ended: a 503, and the old cookie is good."""
         cookie = browser.cookie
@@ -285,6 +314,23 @@ class TestRefusedCommands:
 
         proxy.next("SET", refuse(error))
         assert Browser(app).visit(put(n=1)).status_code == 503
+
+    @pytest.mark.parametrize("due", ["renewal", "cookie"])
+    def test_what_can_wait_is_no_outage(
+        self, proxy: Proxy, prefix: str, move_clock: Callable[[float], None], due: str
+    ) -> None:
+        """A request that only reads, when a renewal or another cookie is due: it is served, and that comes later."""
+        app = support.make_app(proxy.url, prefix, PICKLESESSION_RENEW_EVERY=100 if due == "renewal" else None)
+        browser = Browser(app)
+        browser.visit(put(n=1, _permanent=due == "cookie"))
+        move_clock(10**6)
+        proxy.next("EVALSHA", refuse("READONLY x"))
+
+        response = browser.visit(read)
+
+        assert (response.status_code, response.text) == (200, "1")
+        assert len(set_cookies(browser.visit(read))) == 1
+        support.close(app)
 
     @pytest.mark.parametrize("error", ["LOADING x", "ERR x", "NOAUTH x", "BUSY x"])
     def test_refused_read_is_a_503(self, proxy: Proxy, browser: Browser, error: str) -> None:

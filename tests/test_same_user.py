@@ -1,0 +1,493 @@
+"""One user in several browsers: what is kept stays, what ends is over, and what is counted is right.
+
+Whatever takes new ids meanwhile. Each of these was found by an attack on everything around the pickling boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from flask import Flask, got_request_exception, request_finished, session
+from redis import Redis
+
+from flask_picklesession import EndReason, PickleSession, session_ended
+from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.extension import _step_seconds
+from flask_picklesession.revocation import STEP_SECONDS
+from flask_picklesession.storage.connection import Command
+
+from .conftest import MakeApp
+from .support import Browser, recorded, set_cookies
+from .test_renewal import EVERY, MoveClock, content, handle_in, put
+from .test_user_sessions import signed_in
+
+
+def regenerate() -> None:
+    session.regenerate()  # type: ignore[attr-defined]  # ours
+
+
+def reauthenticate() -> None:
+    session.reauthenticated()  # type: ignore[attr-defined]  # ours
+
+
+def clear() -> None:
+    session.clear()
+
+
+def fail(*_arguments: Any, **_options: Any) -> Any:
+    raise StoreUnavailableError("away")
+
+
+def once(holder: Any, name: str, before: Callable[[], object]) -> None:
+    """Let something happen before the next call of a method."""
+    method = getattr(holder, name)
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        setattr(holder, name, method)
+        before()
+        return method(*arguments, **options)
+
+    setattr(holder, name, call)
+
+
+def between_index_and_record(app: Flask, happens: Callable[[], object]) -> None:
+    """Let something happen when the next new session is in the index, and its record is not stored yet."""
+    link = app.extensions["picklesession"].settings.link
+    pipeline = link.pipeline
+
+    def apart(deadline: float, commands: Sequence[Command]) -> list[Any]:
+        if commands[-1][0] != "SET":
+            return pipeline(deadline, commands)  # type: ignore[no-any-return]  # the link's
+        link.pipeline = pipeline
+        replies = pipeline(deadline, commands[:-1])
+        happens()
+        return [*replies, *pipeline(deadline, commands[-1:])]
+
+    link.pipeline = apart
+
+
+class TestKept:
+    @pytest.mark.parametrize("scan", [False, True])
+    def test_session_that_was_renewed_before(self, make_app: MakeApp, move_clock: MoveClock, scan: bool) -> None:
+        """Sign out everywhere else, by the handle that the session has now: old ids of it lead to it."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        here = signed_in(app)
+        for _renewal in range(2):
+            move_clock(EVERY)
+            content(here)
+            content(here)
+        there = signed_in(app)
+
+        assert sessions.revoke_user(7, keep=handle_in(here), scan=scan) == 1
+
+        assert content(here) == {"user_id": 7}
+        assert content(there) == {}
+
+    @pytest.mark.parametrize("scan", [False, True])
+    def test_session_that_is_just_being_renewed(self, make_app: MakeApp, move_clock: MoveClock, scan: bool) -> None:
+        """Its successor is stored, and nothing leads to it yet."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        here, there = signed_in(app), signed_in(app)
+        old = handle_in(here)
+        move_clock(EVERY)
+        once(app.extensions["picklesession"].store, "save", lambda: sessions.revoke_user(7, keep=old, scan=scan))
+
+        content(here)
+
+        assert content(here) == {"user_id": 7}
+        assert content(there) == {}
+
+    def test_session_that_was_regenerated_since(self, app: Flask, sessions: PickleSession) -> None:
+        """Kept by the handle that it had when the page was made."""
+        here, there = signed_in(app), signed_in(app)
+        old = handle_in(here)
+        here.visit(regenerate)
+
+        assert sessions.revoke_user(7, keep=old) == 1
+
+        assert content(here) == {"user_id": 7}
+        assert content(there) == {}
+
+
+@pytest.fixture(name="app")
+def _app(make_app: MakeApp) -> Flask:
+    return make_app()
+
+
+@pytest.fixture(name="sessions")
+def _sessions(app: Flask) -> PickleSession:
+    return PickleSession(app)
+
+
+class TestIndex:
+    def test_new_id_of_an_old_session_is_not_pruned(
+        self, app: Flask, sessions: PickleSession, move_clock: MoveClock
+    ) -> None:
+        """It is as old as the session was, but its record may only be about to be stored."""
+        browser = signed_in(app)
+        move_clock(3600)
+        between_index_and_record(app, lambda: sessions.sessions_of(7))
+        browser.visit(regenerate)
+
+        assert sessions.revoke_user(7) == 1
+        assert content(browser) == {}
+
+    def test_timeout_that_is_taken_back(self, make_app: MakeApp, raw: Redis, prefix: str) -> None:
+        """The index of a time when sessions ended soon does not end before those of now."""
+        signed_in(make_app(PICKLESESSION_ABSOLUTE_TIMEOUT=60))
+        signed_in(make_app())
+
+        (key,) = raw.keys(prefix + "user:*")
+        assert int(raw.ttl(key)) > 300_000_000
+
+    def test_many_dead_members_are_pruned_page_by_page(
+        self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str
+    ) -> None:
+        """What one call could not do in its time, the next one need not do again."""
+        browser = signed_in(app)
+        (key,) = raw.keys(prefix + "user:*")
+        raw.zadd(key, {f"{number:043}": number for number in range(350)})
+        load_many, calls = app.extensions["picklesession"].store.load_many, []
+
+        def away_at_the_third(handles: Sequence[str], *, deadline: float) -> Any:
+            calls.append(handles)
+            return fail() if len(calls) == 3 else load_many(handles, deadline=deadline)
+
+        app.extensions["picklesession"].store.load_many = away_at_the_third
+        with pytest.raises(Exception, match="session store"):
+            sessions.revoke_user(7)
+        assert raw.zcard(key) < 300
+
+        assert sessions.revoke_user(7) == 0
+        assert raw.zcard(key) == 1
+        assert content(browser) == {}
+
+
+class TestEnd:
+    @pytest.mark.parametrize("change", [regenerate, reauthenticate])
+    def test_sign_out_while_the_id_changes(self, app: Flask, change: Callable[[], None]) -> None:
+        """In a window that had loaded before: it is the same session."""
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def sign_out() -> None:
+            dict(session)
+            browser.visit(change)
+            session.clear()
+
+        window.visit(sign_out)
+
+        assert content(browser) == {}
+
+    def test_sign_out_just_behind_a_change_of_the_id(self, app: Flask) -> None:
+        """In a window that has not got the new one yet."""
+        browser = signed_in(app)
+        window = browser.copy()
+        browser.visit(regenerate)
+
+        with recorded(session_ended, app) as ended:
+            assert len(set_cookies(window.visit(clear))) == 1
+
+        assert [sent["reason"] for sent in ended] == [EndReason.DESTROYED]
+        assert content(browser) == {}
+
+    def test_sign_in_again_just_behind_a_change_of_the_id(self, app: Flask, sessions: PickleSession) -> None:
+        """clear() and a user: the session that it was is over."""
+        browser = signed_in(app)
+        window = browser.copy()
+        browser.visit(regenerate)
+
+        window.visit(lambda: (session.clear(), session.update(user_id=7), None)[2])
+
+        assert content(browser) == {}
+        assert len(sessions.sessions_of(7)) == 1
+
+    def test_sign_out_by_the_id_from_before_a_sign_in_ends_nothing(self, app: Flask) -> None:
+        """Who has that id may have put it there."""
+        browser = Browser(app)
+        browser.visit(put(n=1))
+        window = browser.copy()
+        browser.visit(put(user_id=7))
+
+        window.visit(clear)
+
+        assert content(browser) == {"n": 1, "user_id": 7}
+
+    def test_listed_handle_ends_the_session_whatever_its_id_is_now(
+        self, make_app: MakeApp, move_clock: MoveClock
+    ) -> None:
+        """A page "your devices" may be older than the session's id; only the user's own session ends."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        regenerated, renewed = signed_in(app), signed_in(app)
+        listed = [handle_in(regenerated), handle_in(renewed)]
+        regenerated.visit(regenerate)
+        move_clock(EVERY)
+        content(renewed)
+
+        assert [sessions.revoke(handle, user_id=8) for handle in listed] == [False, False]
+        assert [sessions.revoke(handle, user_id=7) for handle in listed] == [True, True]
+        assert content(regenerated) == content(renewed) == {}
+
+    def test_records_that_replace_each_other(
+        self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str
+    ) -> None:
+        """Signed by whoever holds the key: the circle is gone through once."""
+        from flask_picklesession.storage.record import ANONYMOUS, ended_record, new_record, now_ms
+
+        sealer = app.extensions["picklesession"].signers(app).record
+        before = new_record(now=now_ms(), nonce=b"n" * 8, deadline=0, user_digest=ANONYMOUS, body=b"")
+        for here, there in (("a", "b"), ("b", "a")):
+            key = (prefix + here * 43).encode()
+            ended = ended_record(before, EndReason.REPLACED, now=now_ms(), nonce=b"m" * 8, replacement=there * 43)
+            raw.set(key, sealer.seal(key, ended))
+
+        assert sessions.revoke("a" * 43) is False
+
+
+class TestLimit:
+    @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
+    def test_sign_in_that_fails_costs_no_place(self, make_app: MakeApp, policy: str) -> None:
+        """The store fails when the session is to be stored: no other one ends, and the next try is let in."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=3, PICKLESESSION_ON_MAX_SESSIONS=policy)
+        others = [signed_in(app) for _device in range(2)]
+        store = app.extensions["picklesession"].store
+        create, store.create = store.create, fail
+        browser = Browser(app)
+        assert [browser.visit(put(user_id=7)).status_code for _try in range(3)] == [503] * 3
+        store.create = create
+
+        assert browser.visit(put(user_id=7)).status_code == 200
+        assert [content(one) for one in (*others, browser)] == [{"user_id": 7}] * 3
+
+    def test_sign_in_that_cannot_be_taken_back_counts_for_half_a_minute(
+        self, make_app: MakeApp, move_clock: MoveClock
+    ) -> None:
+        """The store was away for that, too."""
+        app = make_app(
+            PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject", PICKLESESSION_TIMEOUT=0.5
+        )
+        PickleSession(app)
+        state = app.extensions["picklesession"]
+        create, remove = state.store.create, state.manager._users.remove
+        state.store.create = state.manager._users.remove = fail
+        browser = Browser(app)
+        assert browser.visit(put(user_id=7)).status_code == 503
+        state.store.create, state.manager._users.remove = create, remove
+        assert browser.visit(put(user_id=7)).status_code == 403
+
+        move_clock(31)
+
+        assert browser.visit(put(user_id=7)).status_code == 200
+
+    def test_eviction_that_fails_takes_the_new_session_back(self, make_app: MakeApp, sessions: PickleSession) -> None:
+        """Nobody would know its id."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
+        other = signed_in(app)
+        users = app.extensions["picklesession"].manager._users
+        go_through, users.go_through = users.go_through, fail
+        browser = Browser(app)
+        assert browser.visit(put(user_id=7)).status_code == 503
+        users.go_through = go_through
+
+        assert content(other) == {"user_id": 7}
+        assert len(sessions.sessions_of(7)) == 1
+
+    @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
+    def test_signing_in_again_takes_no_further_place(self, make_app: MakeApp, policy: str) -> None:
+        """The session that it replaces ends."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS=policy)
+        one, two = signed_in(app), signed_in(app)
+
+        response = two.visit(lambda: (session.clear(), session.update(user_id=7), None)[2])
+
+        assert response.status_code == 200
+        assert content(one) == content(two) == {"user_id": 7}
+
+    @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
+    def test_session_that_changes_its_id_takes_no_further_place(self, make_app: MakeApp, policy: str) -> None:
+        """Stored under both for a moment, in which somebody signs in."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS=policy)
+        one, two = signed_in(app), Browser(app)
+        once(app.extensions["picklesession"].store, "save", lambda: two.visit(put(user_id=7)))
+
+        one.visit(regenerate)
+
+        assert content(one) == content(two) == {"user_id": 7}
+
+    def test_clock_that_is_ahead(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """The worker of the first sign-in is three seconds ahead of that of the second: the second is newer."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
+        move_clock(3)
+        first = signed_in(app)
+        move_clock(-3)
+        second = signed_in(app)
+
+        assert content(first) == {}
+        assert content(second) == {"user_id": 7}
+
+
+class TestOldIds:
+    @pytest.mark.parametrize("change", [regenerate, reauthenticate, put(user_id=8)])
+    def test_new_id_is_known_although_old_ones_could_not_be_ended(
+        self, make_app: MakeApp, move_clock: MoveClock, change: Callable[[], None]
+    ) -> None:
+        """The store fails when the new session stands, and the old one is over."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = signed_in(app)
+        move_clock(EVERY)
+        window = browser.copy()
+        window.visit(lambda: str(session["user_id"]))
+        store = app.extensions["picklesession"].store
+        load_many, store.load_many = store.load_many, fail
+
+        response = browser.visit(change)
+        store.load_many = load_many
+
+        assert response.status_code == 503
+        assert len(set_cookies(response)) == 1
+        assert "user_id" in content(browser)
+
+    def test_only_the_last_id_is_offered_the_new_one(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """Who took an id before two renewals gets no newer one, also where its cookie would be due."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=2, PERMANENT_SESSION_LIFETIME=20)
+        browser = Browser(app)
+        browser.visit(put(user_id=7, _permanent=True))
+        taken = browser.copy()
+        move_clock(2.5)
+        content(browser)
+        content(browser)
+        # Used, and old enough for another cookie.
+        assert set_cookies(taken.visit(lambda: str(session["user_id"]))) == []
+        move_clock(2.5)
+        content(browser)
+
+        # A newer one that nobody has used yet.
+        assert set_cookies(taken.visit(lambda: str(session["user_id"]))) == []
+
+    def test_slow_request_with_an_old_id_is_not_offered_the_newest(
+        self, make_app: MakeApp, move_clock: MoveClock
+    ) -> None:
+        """It had loaded before two renewals."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = signed_in(app)
+        taken = browser.copy()
+
+        def slow() -> None:
+            dict(session)
+            for _renewal in range(2):
+                move_clock(EVERY)
+                content(browser)
+                content(browser)
+            move_clock(EVERY)
+            content(browser)
+            session["late"] = 1
+
+        assert set_cookies(taken.visit(slow)) == []
+        assert content(browser) == {"user_id": 7, "late": 1}
+
+
+def test_client_of_each_sign_in(make_app: MakeApp) -> None:
+    """The next user of a browser is not shown what the one before came with."""
+    app = make_app(PICKLESESSION_REMEMBER_CLIENT=True)
+    browser = signed_in(app, 7, **{"User-Agent": "Lynx/2.9"})
+    browser.visit(lambda: session.pop("user_id"))
+    browser.visit(put(user_id=8), headers={"User-Agent": "Firefox/140"})
+
+    (info,) = PickleSession(app).sessions_of(8)
+
+    assert info.user_agent == "Firefox/140"
+
+
+class TestNobody:
+    def test_none_is_nobody(self, app: Flask, sessions: PickleSession) -> None:
+        """What a visitor's session holds under its identity key is no user, and not the user "None" either."""
+        browser = signed_in(app, "None")  # type: ignore[arg-type]  # any identity
+
+        assert sessions.sessions_of(None) == []
+        assert sessions.revoke_user(None) == 0
+        assert sessions.revoke(handle_in(browser), user_id=None) is False
+        assert content(browser) == {"user_id": "None"}
+
+    @pytest.mark.parametrize("user_id", [7.0, b"7", ("7",)])
+    def test_what_is_no_identity_is_told(self, sessions: PickleSession, user_id: object) -> None:
+        """It could not have been stored as one."""
+        for call in (sessions.sessions_of, sessions.revoke_user, lambda user: sessions.revoke("h" * 43, user_id=user)):
+            with pytest.raises(TypeError, match="a str, an int or a UUID"):
+                call(user_id)  # type: ignore[operator]
+
+
+def test_visitors_wait_no_longer_than_for_their_session(make_app: MakeApp) -> None:
+    """One step of a list or a revocation takes TIMEOUT within a request, and ten seconds in a script."""
+    app = make_app(PICKLESESSION_TIMEOUT=0.5)
+    PickleSession(app)
+    state = app.extensions["picklesession"]
+
+    assert _step_seconds(state) == STEP_SECONDS
+    with app.test_request_context():
+        assert _step_seconds(state) == 0.5
+
+
+def test_response_that_cannot_be_finished_keeps_the_cookie(app: Flask) -> None:
+    """Flask makes another response, and saves again: the new id is in that one, too."""
+    browser = signed_in(app)
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        request_finished.disconnect(broken, app)
+        raise RuntimeError
+
+    errors: list[object] = []
+    got_request_exception.connect(lambda _sender, exception: errors.append(exception), app, weak=False)
+    request_finished.connect(broken, app)
+    response = browser.visit(regenerate)
+
+    assert response.status_code == 500
+    assert len(errors) == 1
+    assert content(browser) == {"user_id": 7}
+
+
+class TestKeys:
+    def test_worker_leaves_the_key_to_the_browser(self, make_app: MakeApp) -> None:
+        """What it changes stays under the old key, as the cookie does: audit counts it until both are signed anew."""
+        old, new = "an older secret key of the site", "the newest secret key of the site"
+        browser = signed_in(make_app(SECRET_KEY=old))
+        app = make_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old])
+        sessions = PickleSession(app)
+        with sessions.open(handle_in(browser)) as stored:
+            str(stored.get("n"))
+        with sessions.open(handle_in(browser)) as stored:
+            stored["n"] = 1
+
+        before = _audited(app)
+        here = Browser(app)
+        here.cookie = browser.cookie or ""
+
+        assert content(here) == {"user_id": 7, "n": 1}
+        assert (before, _audited(app)) == (1, 0)
+
+    def test_encrypted_ones_too(self, make_app: MakeApp) -> None:
+        """The body is encrypted under the key that signs."""
+        old, new = "an older secret key of the site", "the newest secret key of the site"
+        browser = signed_in(make_app(SECRET_KEY=old, PICKLESESSION_ENCRYPT=True))
+        app = make_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old], PICKLESESSION_ENCRYPT=True)
+        with PickleSession(app).open(handle_in(browser)) as stored:
+            stored["n"] = 1
+
+        again = Browser(make_app(SECRET_KEY=old, PICKLESESSION_ENCRYPT=True))
+        again.cookie = browser.cookie or ""
+
+        assert content(again) == {"user_id": 7, "n": 1}
+
+
+def _audited(app: Flask) -> int:
+    from flask_picklesession.audit import Audit
+
+    state = app.extensions["picklesession"]
+    audit = Audit(state.store, state.signers(app).record, frozenset(), state.settings.limits)
+    for _records in audit.steps():
+        pass
+    return audit.report.outdated
