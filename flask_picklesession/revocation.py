@@ -101,16 +101,17 @@ class Revoker:
             handle = following
         raise StoreUnavailableError("the session was renewed more often than can be followed")
 
-    def end_one(self, handle: str, reason: EndReason, *, deadline: float) -> None:
+    def end_one(self, handle: str, reason: EndReason, *, replacement: str, deadline: float) -> None:
         """End what stands behind one handle, and not what it leads to.
 
+        :param replacement: the handle under which the session goes on, if it does.
         :param deadline: on the clock of :func:`time.monotonic`.
         :raises StoreUnavailableError: if the store failed.
         """
-        self._end_one(handle, reason, None, deadline)
+        self._end_one(handle, reason, None, deadline, replacement)
 
     def _end_one(
-        self, handle: str, reason: EndReason, known: Record | None, deadline: float | None
+        self, handle: str, reason: EndReason, known: Record | None, deadline: float | None, replacement: str = ""
     ) -> tuple[Record | None, bool]:
         """End what stands behind one handle.
 
@@ -127,17 +128,19 @@ class Revoker:
         while known is not None:
             if known.kind == Kind.ENDED:
                 return known, False
-            sealed = self._ended(storage_key, reason)
+            sealed = self._ended(storage_key, reason, replacement)
             saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)
             if saved.applied or saved.current == sealed:
                 return known, False
             known = self._read(storage_key, saved.current)
-        before = self._store.end(storage_key, self._ended(storage_key, reason), ttl=ENDED_SECONDS, deadline=deadline)
+        sealed = self._ended(storage_key, reason, replacement)
+        before = self._store.end(storage_key, sealed, ttl=ENDED_SECONDS, deadline=deadline)
         record = self._read(storage_key, before)
         return record, before is not None and record is None
 
-    def _ended(self, storage_key: bytes, reason: EndReason) -> bytes:
-        return self._sealer.seal(storage_key, ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce()))
+    def _ended(self, storage_key: bytes, reason: EndReason, replacement: str = "") -> bytes:
+        ended = ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce(), replacement=replacement)
+        return self._sealer.seal(storage_key, ended)
 
     def end_user(self, user_digest: bytes, *, keep: str | None = None, deadline: float | None = None) -> int:
         """End all sessions of a user, again and again until a pass finds nothing to end.
@@ -154,15 +157,17 @@ class Revoker:
 
             def look(page: list[Member]) -> list[str]:
                 nonlocal found, count
-                gone, unended = self._apart(page, user_digest, deadline or self._step())
-                seen.update(member.handle for member in page if member.handle not in gone)
-                if unended:
-                    kept = self._kept(keep)
-                    for member, record in unended:
-                        if not kept.holds(member.handle, record) and not self._leads_to(record, kept):
-                            found += 1
-                            count += self.end(member.handle, EndReason.REVOKED, deadline=deadline)
-                return gone
+                sorted_out = self._sort_out(page, user_digest, deadline or self._step())
+                kept = self._kept(keep)
+                seen.update({member.handle for member in page}.difference(sorted_out.gone, kept.handles))
+                for handle in sorted_out.absent:
+                    # Stored meanwhile, it is looked at in the next pass: the kept one may go on under it.
+                    found += not self._end_absent(handle, deadline or self._step())
+                for handle, record in sorted_out.unended:
+                    if not kept.holds(handle, record) and not self._leads_to(record, kept):
+                        found += 1
+                        count += self.end(handle, EndReason.REVOKED, deadline=deadline)
+                return sorted_out.gone
 
             self._users.go_through(user_digest, look, deadline=lambda: deadline or self._step())
             # A session may have taken a new id between the look at the index and the look at its record.
@@ -221,26 +226,30 @@ class Revoker:
                 return count, unread
         raise StoreUnavailableError("sessions took new ids faster than they could be ended")
 
-    def _apart(
-        self, page: list[Member], user_digest: bytes, deadline: float
-    ) -> tuple[list[str], list[tuple[Member, Record | None]]]:
-        """Return the handles of members that are gone, and those that a revocation has to end.
-
-        That is all but those that are over for sure; the record is ``None`` where it is absent or cannot be read.
-        """
-        gone: list[str] = []
-        unended: list[tuple[Member, Record | None]] = []
+    def _sort_out(self, page: list[Member], user_digest: bytes, deadline: float) -> _Sorted:
+        """Tell which members are gone, which a revocation has to end, and which may be about to be stored."""
+        found = _Sorted([], [], [])
         records = self._store.load_many([member.handle for member in page], deadline=deadline)
         for member, stored in zip(page, records, strict=True):
             record = self._read(self._store.storage_key(member.handle), stored)
-            if stored is None and member.is_settled:
-                gone.append(member.handle)
-            elif record is not None and record.kind != Kind.ENDED and record.user_digest != user_digest:
+            if stored is None:
+                (found.gone if member.is_settled else found.absent).append(member.handle)
+            elif record is None or (record.kind != Kind.ENDED and record.user_digest == user_digest):
+                found.unended.append((member.handle, record))
+            elif record.kind != Kind.ENDED:
                 # Somebody else's, which the index names only because somebody put it there.
-                gone.append(member.handle)
-            elif record is None or record.kind != Kind.ENDED:
-                unended.append((member, record))
-        return gone, unended
+                found.gone.append(member.handle)
+        return found
+
+    def _end_absent(self, handle: str, deadline: float) -> bool:
+        """Keep a session from being stored, unless it was stored meanwhile.
+
+        :return: whether it cannot begin any more.
+        """
+        storage_key = self._store.storage_key(handle)
+        sealed = self._ended(storage_key, EndReason.REVOKED)
+        created = self._store.create(storage_key, sealed, ttl=ENDED_SECONDS, deadline=deadline)
+        return created.applied
 
     def _kept(self, handle: str | None) -> _Kept:
         """Return what a revocation keeps: a session, and what it goes on under."""
@@ -271,6 +280,17 @@ class Revoker:
             return self._sealer.unseal(storage_key, stored)[0]
         except (RecordError, NewerRecordError):
             return None
+
+
+class _Sorted(NamedTuple):
+    """The members of a user's index, as a revocation sees them. What is over for sure is none of these."""
+
+    #: Handles to be pruned.
+    gone: list[str]
+    #: Handles without a record.
+    absent: list[str]
+    #: Handles and records to be ended; ``None`` where it cannot be read.
+    unended: list[tuple[str, Record | None]]
 
 
 class _Kept(NamedTuple):

@@ -184,8 +184,9 @@ class Save:
             body=self._serializer.dump_container(values),
         )
         if inherit is not None:
-            # To those who count, it belongs to the old one until it is used.
-            record = record._replace(born=inherit.born, confirmed=0 if self._is_limited else record.confirmed)
+            # To those who count or end a user's sessions, it belongs to the old one until it is used.
+            is_somebodys = self._user_digest != ANONYMOUS
+            record = record._replace(born=inherit.born, confirmed=0 if is_somebodys else record.confirmed)
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
@@ -391,7 +392,7 @@ class Save:
             # It is over, whatever comes of the rest.
             self._offer(new)
         for handle in (*self._loaded.trail, *((base.handle,) if current.handle != base.handle else ())):
-            self._revoker.end_one(handle, reason, deadline=self._deadline)
+            self._revoker.end_one(handle, reason, replacement=goes_on, deadline=self._deadline)
         if new is None:
             return self._ended(base)
         self._report.ended(base.handle, EndReason.REPLACED)

@@ -52,8 +52,11 @@ def once(holder: Any, name: str, before: Callable[[], object]) -> None:
     setattr(holder, name, call)
 
 
-def between_index_and_record(app: Flask, happens: Callable[[], object]) -> None:
-    """Let something happen when the next new session is in the index, and its record is not stored yet."""
+def between_index_and_record(app: Flask, happens: Callable[[Callable[[], object]], object]) -> None:
+    """Let something happen when the next new session is in the index, and its record is not stored yet.
+
+    :param happens: is given a function that stores it.
+    """
     link = app.extensions["picklesession"].settings.link
     pipeline = link.pipeline
 
@@ -62,7 +65,7 @@ def between_index_and_record(app: Flask, happens: Callable[[], object]) -> None:
             return pipeline(deadline, commands)  # type: ignore[no-any-return]  # the link's
         link.pipeline = pipeline
         replies = pipeline(deadline, commands[:-1])
-        happens()
+        happens(lambda: pipeline(deadline, commands[-1:]))
         return [*replies, *pipeline(deadline, commands[-1:])]
 
     link.pipeline = apart
@@ -101,6 +104,44 @@ class TestKept:
         assert content(here) == {"user_id": 7}
         assert content(there) == {}
 
+    def test_session_that_was_regenerated_through_an_old_id(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """Kept by an even older one."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        here = signed_in(app)
+        old = handle_in(here)
+        move_clock(EVERY)
+        here.copy().visit(lambda: str(session["user_id"]))
+        here.visit(regenerate)
+
+        assert sessions.revoke_user(7, keep=old) == 0
+        assert content(here) == {"user_id": 7}
+
+    @pytest.mark.parametrize("change", [regenerate, reauthenticate])
+    def test_session_whose_new_id_is_just_being_stored(
+        self, app: Flask, sessions: PickleSession, change: Callable[[], None]
+    ) -> None:
+        """In the index, without a record: it cannot begin, and the session goes on as it was."""
+        here = signed_in(app)
+        between_index_and_record(app, lambda _store: sessions.revoke_user(7, keep=handle_in(here)))
+
+        here.visit(change)
+
+        assert content(here) == {"user_id": 7}
+
+    def test_session_whose_new_id_was_just_stored(self, app: Flask, sessions: PickleSession) -> None:
+        """Between the look at the index and its end."""
+        here = signed_in(app)
+
+        def revoke_others(store_it: Callable[[], object]) -> None:
+            once(app.extensions["picklesession"].store, "create", store_it)
+            sessions.revoke_user(7, keep=handle_in(here))
+
+        between_index_and_record(app, revoke_others)
+        here.visit(regenerate)
+
+        assert content(here) == {"user_id": 7}
+
     def test_session_that_was_regenerated_since(self, app: Flask, sessions: PickleSession) -> None:
         """Kept by the handle that it had when the page was made."""
         here, there = signed_in(app), signed_in(app)
@@ -130,7 +171,7 @@ class TestIndex:
         """It is as old as the session was, but its record may only be about to be stored."""
         browser = signed_in(app)
         move_clock(3600)
-        between_index_and_record(app, lambda: sessions.sessions_of(7))
+        between_index_and_record(app, lambda _store: sessions.sessions_of(7))
         browser.visit(regenerate)
 
         assert sessions.revoke_user(7) == 1
