@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from .exceptions import ConfigurationError, RegistrationError
+from .keys import key_problems
 from .manager import OnReuse
 from .pickling import AllowList, Limits
 from .pickling.limits import DEFAULT_LIMITS
@@ -38,6 +38,15 @@ DEFAULT_IDENTITY_KEYS = ("_user_id", "user_id")
 
 # Its length has two bytes; signature, encryption and the frame of a reply are smaller by far.
 _HEADER_ROOM = 128 << 10
+
+#: Bytes of the largest payload: what a string in Redis can hold, less the header.
+LARGEST_PAYLOAD = (512 << 20) - _HEADER_ROOM
+
+#: Characters of the longest key prefix: it goes into each command, and with its length into the signature.
+LONGEST_PREFIX = 200
+
+# Flask's own default.
+_DEFAULT_LIFETIME = timedelta(days=31)
 
 _NO_STORE_SENTENCE = (
     "Where the sessions are is not said. Set one of\n"
@@ -92,7 +101,7 @@ class Settings:
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
-    """Read and check the keys that begin with ``PICKLESESSION_``.
+    """Read and check the keys that begin with ``PICKLESESSION_``, and the secret keys.
 
     :param config: Flask's configuration.
     :raises ConfigurationError: if anything is wrong, with all problems at once.
@@ -106,14 +115,16 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             values[key.lower()] = read(given.get(key, default))
         except (ValueError, RegistrationError) as error:
             problems.append(f"{PREFIX}{key}: {error}")
+    is_lifetime = values.get("idle_timeout", 0) is None
     _apply_profile(values, problems)
-    if values.get("idle_timeout", 0) is None:
-        _check_lifetime(config, problems)
+    if is_lifetime:
+        _apply_lifetime(config, values, problems)
     link = None
     try:
         link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
     except ValueError as error:
         problems.append(str(error))
+    problems.extend(key_problems(config, config.get("SECRET_KEY")))
     if problems or link is None:
         raise ConfigurationError(problems)
     return Settings(link=link, limits=limits, **values)
@@ -134,12 +145,18 @@ def _apply_profile(values: dict[str, Any], problems: list[str]) -> None:
             )
 
 
-def _check_lifetime(config: Mapping[str, Any], problems: list[str]) -> None:
-    """Refuse Flask's setting, where it is the idle timeout, if Redis would: as an outage, at each request."""
+def _apply_lifetime(config: Mapping[str, Any], values: dict[str, Any], problems: list[str]) -> None:
+    """Look at Flask's setting, where it is the idle timeout: a profile makes it shorter, never longer.
+
+    Refuse what Redis would: as an outage, at each request.
+    """
     try:
-        _seconds(config.get("PERMANENT_SESSION_LIFETIME", 1))
+        lifetime = _seconds(config.get("PERMANENT_SESSION_LIFETIME", _DEFAULT_LIFETIME))
     except ValueError as error:
         problems.append(f"PERMANENT_SESSION_LIFETIME: {error}; or set {PREFIX}IDLE_TIMEOUT")
+        return
+    if values["idle_timeout"] is not None:
+        values["idle_timeout"] = min(values["idle_timeout"], lifetime)
 
 
 def _unknown(key: str) -> str:
@@ -154,6 +171,11 @@ def _read_limits(given: Mapping[str, Any], problems: list[str]) -> Limits:
             limits = replace(limits, **{key.lower(): given[key]})
         except ValueError as error:
             problems.append(f"{PREFIX}{key}: {str(error).partition(' ')[2]}")
+    problems.extend(
+        f"{PREFIX}{name.upper()}: must be at most {LARGEST_PAYLOAD}, what a string in Redis can hold"
+        for name in ("max_size", "max_value_size")
+        if getattr(limits, name) > LARGEST_PAYLOAD
+    )
     return limits
 
 
@@ -188,6 +210,8 @@ def _key_prefix(value: object) -> str:
     text = _text(value)
     if not text.isascii() or not text.isprintable():
         raise ValueError("must be printable ASCII")
+    if len(text) > LONGEST_PREFIX:
+        raise ValueError(f"must have at most {LONGEST_PREFIX} characters")
     return text
 
 
@@ -202,7 +226,8 @@ def _seconds(value: object) -> float:
 def _seconds_or_zero(value: object) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    # Not "value < 0": that is false of what is not a number, too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError("must be a number of seconds or a timedelta")
     if value > LONGEST_TIME:
         raise ValueError(f"must be at most {LONGEST_TIME} seconds, ten years")
@@ -243,7 +268,8 @@ def _end_of_day(value: object) -> float:
         day = None
     if type(day) is not date:
         raise ValueError("must be a date, or a str such as '2026-12-31'")
-    return datetime.combine(day + timedelta(days=1), time(), UTC).timestamp()
+    # The day after the last one that there is has no date.
+    return datetime.combine(day, time(), UTC).timestamp() + 86_400
 
 
 def _policies(value: object) -> Mapping[str, Policy]:

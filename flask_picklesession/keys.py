@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,17 +30,34 @@ def secret_keys(config: Mapping[str, Any], secret_key: str | bytes) -> tuple[str
 
     As itsdangerous wants it: Flask had it the other way round once (GHSA-4grg-w6v8-c28g).
 
-    :raises ConfigurationError: if the key is none, or the fallbacks are not a list of keys: each character of a str
-        would be one.
+    :raises ConfigurationError: if one of them cannot be used: see :func:`key_problems`.
     """
-    if not isinstance(secret_key, str | bytes):
-        raise ConfigurationError([f"SECRET_KEY must be a str or bytes. {_FIX}"])
+    problems = list(key_problems(config, secret_key))
+    if problems:
+        raise ConfigurationError(problems)
+    return (*(config.get("SECRET_KEY_FALLBACKS") or ()), secret_key)
+
+
+def key_problems(config: Mapping[str, Any], secret_key: object) -> Iterator[str]:
+    """Yield a sentence for each secret key that is none, and for fallbacks that are not a list of keys.
+
+    Each character of a str would be a fallback. No key at all is no problem here: Flask's null session explains itself.
+    """
+    if secret_key:
+        yield from _key_problem("SECRET_KEY", secret_key)
     fallbacks = config.get("SECRET_KEY_FALLBACKS") or ()
     if not isinstance(fallbacks, list | tuple) or not all(isinstance(key, str | bytes) and key for key in fallbacks):
-        raise ConfigurationError(
-            ["SECRET_KEY_FALLBACKS must be a list of secret keys, each a str or bytes, none empty."]
-        )
-    return (*fallbacks, secret_key)
+        yield "SECRET_KEY_FALLBACKS must be a list of secret keys, each a str or bytes, none empty."
+        return
+    for position, key in enumerate(fallbacks):
+        yield from _key_problem(f"SECRET_KEY_FALLBACKS[{position}]", key)
+
+
+def _key_problem(name: str, key: object) -> Iterator[str]:
+    if not isinstance(key, str | bytes):
+        yield f"{name} must be a str or bytes. {_FIX}"
+    elif isinstance(key, str) and not key.isascii() and _SURROGATE.search(key):
+        yield f"{name} holds bytes that are no UTF-8, as of an environment variable. {_FIX}"
 
 
 def weak_keys(secrets: Sequence[str | bytes]) -> Iterator[str]:
@@ -57,5 +75,8 @@ def weak_keys(secrets: Sequence[str | bytes]) -> Iterator[str]:
         elif len(set(text)) <= 2:
             yield f"{name} repeats the same character. {_FIX}"
 
+
+# Stands for a byte that could not be decoded, and cannot be encoded again.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _FIX = "Make one: python -c 'import secrets; print(secrets.token_hex())'"

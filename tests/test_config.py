@@ -9,7 +9,7 @@ import redis
 from flask import Flask, session
 
 from flask_picklesession import AllowList, ConfigurationError, PickleSession, PickleSessionInterface
-from flask_picklesession.config import read_settings
+from flask_picklesession.config import LARGEST_PAYLOAD, largest_record, read_settings
 
 from .samples import Basket
 from .support import Browser
@@ -63,6 +63,26 @@ class TestValues:
         assert read(URL=URL, PROFILE="aal1").idle_timeout is None
         assert read(URL=URL, PROFILE="aal3", IDLE_TIMEOUT=60).idle_timeout == 60
 
+    @pytest.mark.parametrize(
+        ("lifetime", "expected"), [(300, 300), (timedelta(minutes=5), 300), (7200, 3600), (None, 3600)]
+    )
+    def test_profile_makes_no_timeout_longer(self, lifetime: Any, expected: float) -> None:
+        """Found in review: a lifetime of five minutes became an hour."""
+        given = {} if lifetime is None else {"PERMANENT_SESSION_LIFETIME": lifetime}
+
+        settings = read_settings({**given, "PICKLESESSION_URL": URL, "PICKLESESSION_PROFILE": "aal2"})
+
+        assert settings.idle_timeout == expected
+
+    def test_profile_without_an_idle_timeout_leaves_flasks(self) -> None:
+        """Then it is Flask's, as it is at each request; a wrong one is named with any profile."""
+        given = {"PICKLESESSION_URL": URL, "PICKLESESSION_PROFILE": "aal1"}
+
+        assert read_settings({**given, "PERMANENT_SESSION_LIFETIME": 300}).idle_timeout is None
+        for profile in ("aal1", "aal2"):
+            with pytest.raises(ConfigurationError, match="PERMANENT_SESSION_LIFETIME: must be more than 0"):
+                read_settings({**given, "PICKLESESSION_PROFILE": profile, "PERMANENT_SESSION_LIFETIME": 0})
+
     def test_profile_allows_no_longer_timeouts(self) -> None:
         """Each is named."""
         assert problems(URL=URL, PROFILE="aal3", IDLE_TIMEOUT=901, ABSOLUTE_TIMEOUT=43_201) == (
@@ -74,6 +94,19 @@ class TestValues:
         """The day counts, in UTC."""
         for value in ("2026-12-31", date(2026, 12, 31)):
             assert read(URL=URL, PLAIN_UNTIL=value).plain_until == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+
+    def test_plain_until_may_be_the_last_day_of_all(self) -> None:
+        """Found in review: the day after it has no date, and that was a raw error."""
+        last = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+        assert read(URL=URL, PLAIN_UNTIL="9999-12-31").plain_until == last + 86_400
+
+    def test_largest_payload_is_what_redis_holds(self) -> None:
+        """With its header, a record of that size is a string of 512 MiB."""
+        settings = read(URL=URL, MAX_SIZE=LARGEST_PAYLOAD, MAX_VALUE_SIZE=LARGEST_PAYLOAD)
+
+        assert largest_record(settings.limits) == 512 << 20
+        assert len(problems(URL=URL, MAX_SIZE=LARGEST_PAYLOAD + 1, MAX_VALUE_SIZE=10**20)) == 2
 
     def test_encryption_needs_its_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without cryptography the configuration says what to install."""
@@ -87,7 +120,7 @@ class TestValues:
         """ASVS 7.2.4 without a deviation: no grace at all."""
         assert read(URL=URL, GRACE=0).grace == 0
 
-    @pytest.mark.parametrize("value", [0, -1, "90", None, True, float("inf"), float("nan"), timedelta(0)])
+    @pytest.mark.parametrize("value", [0, -1, "90", None, True, float("inf"), float("nan"), timedelta(0), 10**400])
     def test_timeout_of_another_kind_is_named(self, value: object) -> None:
         """What is no positive time is refused with the key's name."""
         (problem,) = problems(URL=URL, TIMEOUT=value)
@@ -105,7 +138,6 @@ class TestValues:
         assert problem.startswith("PERMANENT_SESSION_LIFETIME: must be ")
         assert problem.endswith("; or set PICKLESESSION_IDLE_TIMEOUT")
         assert read_settings({**given, "PICKLESESSION_IDLE_TIMEOUT": 60}).idle_timeout == 60
-        assert read_settings({**given, "PICKLESESSION_PROFILE": "aal2"}).idle_timeout is not None
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -114,7 +146,9 @@ class TestValues:
             ("KEY_PREFIX", 5),
             ("KEY_PREFIX", "caf\u00e9:"),
             ("KEY_PREFIX", "a\n"),
+            ("KEY_PREFIX", "a" * 201),
             ("IDLE_TIMEOUT", 0),
+            ("IDLE_TIMEOUT", 10**400),
             ("ABSOLUTE_TIMEOUT", "1"),
             ("ENCRYPT", 1),
             ("PLAIN_UNTIL", "tomorrow"),
@@ -134,6 +168,8 @@ class TestValues:
             ("MAX_DEPTH", 1000),
             ("MAX_SIZE", 0),
             ("MAX_SIZE", True),
+            ("MAX_SIZE", 10**20),
+            ("MAX_VALUE_SIZE", 10**20),
             ("MAX_SIZE", 1.5),
             ("IDENTITY_KEYS", "user_id"),
             ("IDENTITY_KEYS", []),
@@ -254,6 +290,18 @@ class TestInstallation:
         """``PickleSession(app)`` validates now."""
         with pytest.raises(ConfigurationError):
             PickleSession(Flask("site"))
+
+    def test_extension_names_secret_keys_and_our_settings_at_once(self, make_app: Callable[..., Flask]) -> None:
+        """Found in review: a wrong SECRET_KEY was told when all else was right, wrong fallbacks without one never."""
+        for secret, count in ((5, 3), (None, 2)):
+            app = make_app(SECRET_KEY=secret, SECRET_KEY_FALLBACKS="abc", PICKLESESSION_GRACE=-1)
+            with pytest.raises(ConfigurationError) as caught:
+                PickleSession(app)
+            found = caught.value.problems
+
+            assert len(found) == count
+            assert found[0].startswith("PICKLESESSION_GRACE: must be ")
+            assert found[-1].startswith("SECRET_KEY_FALLBACKS must be a list")
 
     def test_init_app_installs_the_interface(self, redis_url: str) -> None:
         """The extension can be made before the application."""

@@ -73,6 +73,43 @@ def test_secret_key_that_is_none(make_app: MakeApp, secret: Any) -> None:
         PickleSession(make_app(SECRET_KEY=secret))
 
 
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"SECRET_KEY": "hunter2-\udcff" * 5}, "SECRET_KEY"),
+        ({"SECRET_KEY_FALLBACKS": [STRONG, "hunter2-\ud800" * 5]}, "SECRET_KEY_FALLBACKS[1]"),
+    ],
+    ids=["key", "fallback"],
+)
+def test_secret_key_that_cannot_be_encoded(make_app: MakeApp, config: dict[str, Any], name: str) -> None:
+    """Found in review: an environment variable with bytes that are no UTF-8 was a raw error; it is not quoted."""
+    with pytest.raises(ConfigurationError) as caught:
+        PickleSession(make_app(**config))
+    (problem,) = caught.value.problems
+
+    assert problem.startswith(f"{name} holds bytes that are no UTF-8")
+    assert "hunter2" not in problem
+
+
+def test_secret_key_may_be_any_text(make_app: MakeApp) -> None:
+    """What UTF-8 can write is a key."""
+    browser = Browser(make_app(SECRET_KEY="Schl\u00fcssel, \U0001f511 und Riegel"))
+    browser.visit(lambda: session.update(n=1))
+
+    assert browser.ask(lambda: session["n"]) == 1
+
+
+def test_key_that_changes_later_is_checked(make_app: MakeApp) -> None:
+    """At the next request, as it is used then."""
+    app = make_app()
+    PickleSession(app)
+    app.config["SECRET_KEY_FALLBACKS"] = "abc"
+    app.testing = True
+
+    with pytest.raises(ConfigurationError, match="SECRET_KEY_FALLBACKS must be a list"):
+        Browser(app).visit(lambda: session.get("n"))
+
+
 class TestRotation:
     """The order that the documentation gives: fallback everywhere, promote, drop."""
 
