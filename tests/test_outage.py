@@ -20,7 +20,7 @@ from flask_picklesession import (
     session_unavailable,
 )
 from flask_picklesession.cookie import handle_of
-from flask_picklesession.exceptions import RecordError
+from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.record import SIGNATURE_SIZE, Kind, Record
 
 from . import support
@@ -821,13 +821,15 @@ class TestNoReplies:
 
         assert_unavailable(browser, browser.visit(put(n=2)), cookie)
 
-    def test_record_of_another_kind_is_none(self, browser: Browser, proxy: Proxy) -> None:
-        """What is not bytes is no record."""
+    def test_record_of_another_kind_is_an_outage_among_many(self, browser: Browser, proxy: Proxy) -> None:
+        """What is not bytes is the reply to another command."""
 
         def answer(exchange: Exchange) -> None:
             exchange.answer(b":5\r\n")
 
         proxy.next("GETRANGE", answer)
-        (found,) = browser.app.extensions["picklesession"].store.load_many(["x" * 43], deadline=time.monotonic() + 5)
+        store = browser.app.extensions["picklesession"].store
 
-        assert isinstance(found, RecordError)
+        with pytest.raises(StoreUnavailableError):
+            store.load_many(["x" * 43], deadline=time.monotonic() + 5)
+        assert store.load_many(["x" * 43], deadline=time.monotonic() + 5) == [None]

@@ -1,14 +1,14 @@
 """The way to a server: URL or client in, one command or one pipeline a call, bounded by a deadline.
 
-For single servers the connections are redis-py's, held in a list of our own: the pool of redis-py polls each
-connection before its use and retries behind the caller's back, which costs a fifth of a round trip on loopback
-and cannot be bounded. Sentinel, Cluster and ready clients go through redis-py's clients, whose timeouts bound
-each read but not a whole reply.
+For single servers the connections are redis-py's, held in a list of our own: the pool of redis-py retries behind the
+caller's back, which cannot be bounded. Sentinel, Cluster and ready clients go through redis-py's clients, whose
+timeouts bound each read but not a whole reply.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -147,12 +147,26 @@ def _without_retries(client: Any) -> Any:
         options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
         make: Any = ConnectionPool
         own = make(pool.connection_class, pool.max_connections, **{**options, "retry": once})
-        return type(client)(connection_pool=own)
+        return _like(client, own)
     else:
         retry = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs).retry
     if retry.get_retries():
         raise ValueError("must send nothing twice: make the client with retry=Retry(NoBackoff(), 0)")
     return client
+
+
+def _like(client: Any, pool: Any) -> Any:
+    """Return a client of the same class over another pool: a subclass may have a constructor of its own."""
+    try:
+        own = type(client)(connection_pool=pool)
+    except TypeError:
+        own = None
+    if getattr(own, "connection_pool", None) is not pool:
+        raise ValueError(
+            "must be a client that can be made anew over other connections: let the __init__ of "
+            f"{type(client).__qualname__} take connection_pool and hand it on, or make a redis.Redis"
+        )
+    return own
 
 
 # -- single servers
@@ -168,6 +182,8 @@ class _DeadlineSocket:
     def __init__(self, sock: socket.socket, connection: _WithDeadline) -> None:
         self._sock = sock
         self._connection = connection
+        #: Whether a read takes what is there and waits for nothing.
+        self._is_look = False
 
     def _left(self) -> float:
         left = self._connection.deadline - monotonic()
@@ -188,7 +204,7 @@ class _DeadlineSocket:
         return received
 
     def recv(self, *arguments: Any) -> bytes:
-        self._sock.settimeout(self._left())
+        self._sock.settimeout(0 if self._is_look else self._left())
         found = self._sock.recv(*arguments)
         self._count(len(found))
         return found
@@ -198,7 +214,8 @@ class _DeadlineSocket:
         self._sock.sendall(data)
 
     def settimeout(self, timeout: float | None) -> None:
-        """Do nothing: the deadline decides."""
+        """Wait for nothing where it is 0, as redis-py's own parser does to look for data; else the deadline decides."""
+        self._is_look = timeout == 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -237,6 +254,8 @@ class _KernelTimedSocket(_DeadlineSocket):
             return received
 
     def recv(self, *arguments: Any) -> bytes:
+        if self._is_look:
+            return self._sock.recv(arguments[0], socket.MSG_DONTWAIT)
         while True:
             self._bound()
             try:
@@ -296,13 +315,21 @@ _OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
 _UNREADABLE = (
     "the URL cannot be read: a port is a number, and in a password / ? # @ : and [ are written %2F %3F %23 %40 %3A %5B"
 )
+_UNKNOWN_OPTION = (
+    "an option of the URL is not one that redis-py knows, or has a wrong value. Neither is shown, as they may be part "
+    "of a password: in one ? # & and = are written %3F %23 %26 %3D"
+)
 
 
 def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url)
+        parts = urlsplit(url)
     except ValueError:
         raise ValueError(_UNREADABLE) from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        # What stands before it was meant as a password.
+        raise ValueError(_UNREADABLE)
+    return parts
 
 
 def _single(url: str, largest_reply: int) -> HeldLink:
@@ -313,7 +340,8 @@ def _single(url: str, largest_reply: int) -> HeldLink:
             # Names an option that redis-py knows, and no value.
             raise
         raise ValueError(_UNREADABLE) from None
-    connection_class = _CONNECTIONS[options.pop("connection_class", Connection)]
+    # None where it was an option of the URL: then nothing can be made with it.
+    connection_class: Any = _CONNECTIONS.get(options.pop("connection_class", Connection))
     if "decode_responses" in options:
         raise ValueError("decode_responses cannot be set: sessions are bytes")
     options |= _OPTIONS
@@ -323,8 +351,8 @@ def _single(url: str, largest_reply: int) -> HeldLink:
 
     try:
         make()
-    except TypeError as error:
-        raise ValueError(f"an option of the URL is not one that redis-py knows: {error}") from error
+    except (TypeError, ValueError, RedisError):
+        raise ValueError(_UNKNOWN_OPTION) from None
     return HeldLink(make, largest_reply=largest_reply)
 
 
@@ -361,12 +389,12 @@ class HeldLink:
 
     def call(self, deadline: float, *command: bytes | str | int) -> Any:
         with _CheckedOut(self, deadline) as connection:
-            return self._exchange(connection, connection.pack_command(*command))
+            return self._exchange(connection, command)
 
     def pipeline(self, deadline: float, commands: Sequence[Command]) -> list[Any]:
         with _CheckedOut(self, deadline) as connection:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [self._reply_or_error(connection) for _command in commands]
+            return [self._reply_or_error(connection, command) for command in commands]
 
     def scan(self, deadline: float, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
         following, keys = self.call(deadline, "SCAN", cursor, "MATCH", pattern, "COUNT", count)
@@ -383,16 +411,16 @@ class HeldLink:
             self._idle.pop().disconnect()
 
     @staticmethod
-    def _exchange(connection: Any, packed: Any) -> Any:
+    def _exchange(connection: Any, command: Command) -> Any:
         connection.received = 0
-        connection.send_packed_command(packed, check_health=False)
-        return _reply(connection)
+        connection.send_packed_command(connection.pack_command(*command), check_health=False)
+        return _reply(connection, command)
 
     @staticmethod
-    def _reply_or_error(connection: Any) -> Any:
+    def _reply_or_error(connection: Any, command: Command) -> Any:
         connection.received = 0
         try:
-            return _reply(connection)
+            return _reply(connection, command)
         except ReplyTooLargeError:
             raise
         except ResponseError as error:
@@ -403,9 +431,8 @@ class HeldLink:
         if self._pid != os.getpid():
             # After a fork: the parent goes on using its connections.
             self._idle, self._pid = [], os.getpid()
-        try:
-            connection = self._idle.pop()
-        except IndexError:
+        connection = self._take_idle()
+        if connection is None:
             connection = self._make()
             if self._ensure is not None:
                 started = monotonic()
@@ -420,17 +447,82 @@ class HeldLink:
         connection.received = 0
         return connection
 
+    def _take_idle(self) -> Any:
+        """Return an idle connection on which nothing has come, or ``None``."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if _is_quiet(connection):
+                return connection
+            connection.disconnect()
+
     def give_back(self, connection: Any) -> None:
         """Keep a connection that has read all replies."""
         self._idle.append(connection)
 
 
-def _reply(connection: Any) -> Any:
+def _is_quiet(connection: Any) -> bool:
+    """Tell whether an idle connection is open, and nothing has come that nobody asked for.
+
+    A doubled reply would be read as that to the next command, and so on for ever: the session of somebody else.
+    """
+    connection.received = 0
     try:
-        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        return not connection.can_read(timeout=0)
+    except (RedisError, OSError):
+        # Closed by the server.
+        return False
+
+
+def _reply(connection: Any, command: Command) -> Any:
+    """Read the reply to a command. Whatever else comes ends the connection, and the idle ones with it."""
+    try:
+        reply = connection.read_response(disable_decoding=True, disconnect_on_error=False)
     except (ValueError, TypeError, RecursionError) as error:
         # What is no reply at all makes redis-py's parsers fail in these ways.
         raise InvalidResponse(f"a reply that cannot be read ({type(error).__name__})") from None
+    is_answer = _IS_ANSWER.get(command[0])
+    if is_answer is not None and not is_answer(reply):
+        raise InvalidResponse("a reply of another type than the command has")
+    return reply
+
+
+def _of(*types: type) -> Callable[[Any], bool]:
+    return lambda reply: isinstance(reply, types)
+
+
+def _is_scan(reply: Any) -> bool:
+    """Tell whether this is a cursor with keys."""
+    return isinstance(reply, list) and len(reply) == 2 and _is_number(reply[0]) and _are_bytes(reply[1])
+
+
+def _are_scored(reply: Any) -> bool:
+    """Tell whether these are members of a sorted set with their scores."""
+    return _are_bytes(reply) and len(reply) % 2 == 0 and all(map(_is_number, reply[1::2]))
+
+
+def _are_bytes(reply: Any) -> bool:
+    return isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)
+
+
+def _is_number(reply: Any) -> bool:
+    return isinstance(reply, bytes) and _REPLIED_NUMBER.fullmatch(reply) is not None
+
+
+_REPLIED_NUMBER = re.compile(rb"-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)")
+
+# What tells the replies to the commands that are sent here from those to others. A script's: see the store's.
+_IS_ANSWER: dict[bytes | str | int, Callable[[Any], bool]] = {
+    **dict.fromkeys(("GETRANGE", "INFO", "WATCH", "MULTI", "UNWATCH"), _of(bytes)),
+    **dict.fromkeys(("GETEX", "SET"), _of(bytes, type(None))),
+    **dict.fromkeys(("EVALSHA", "EVAL"), _of(bytes, int, type(None))),
+    **dict.fromkeys(("DBSIZE", "DEL", "EXPIRE", "PTTL", "ZADD", "ZREM"), _of(int)),
+    "EXEC": _of(list, type(None)),
+    "SCAN": _is_scan,
+    "ZREVRANGE": _are_scored,
+}
 
 
 class _CheckedOut:
@@ -469,7 +561,7 @@ class _HeldConnection:
         self._connection = connection
 
     def call(self, *command: bytes | str | int) -> Any:
-        return HeldLink._exchange(self._connection, self._connection.pack_command(*command))
+        return HeldLink._exchange(self._connection, command)
 
 
 def _lost(error: BaseException, *, maybe_applied: bool) -> StoreUnavailableError:
@@ -577,7 +669,7 @@ def _sentinel(url: str, timeout: float) -> Callable[[], Any]:
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("redis+sentinel:// needs the service's name: redis+sentinel://host:port/service/db")
-    if database and not database.isdigit():
+    if database and not _NUMBER.fullmatch(database):
         raise ValueError("the database in a redis+sentinel:// URL is a number")
     credentials = _credentials(parts.username, parts.password)
     bounds: dict[str, Any] = {
@@ -613,7 +705,15 @@ def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
     hosts = []
     for part in netloc.rpartition("@")[2].split(","):
         host, _, port = part.strip().partition(":")
-        if not host or (port and not port.isdigit()):
-            raise ValueError("the URL's hosts are written host:port,host:port")
+        if not host or (port and not _is_port(port)):
+            raise ValueError("the URL's hosts are written host:port,host:port, with ports from 1 to 65535")
         hosts.append((host, int(port or default_port)))
     return hosts
+
+
+def _is_port(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None and 0 < int(text) < 1 << 16
+
+
+# Not str.isdigit: that takes digits of which int() makes nothing.
+_NUMBER = re.compile("[0-9]{1,5}")

@@ -26,7 +26,7 @@ from flask_picklesession.storage import connection
 from flask_picklesession.storage.connection import HeldLink, Link, ReplyTooLargeError, connect, from_client
 
 from .. import support
-from ..proxy import Proxy, cut_after, cut_before
+from ..proxy import Cut, Exchange, Proxy, cut_after, cut_before
 from ..servers import Server, binary_of, free_port
 from ..support import Browser, grown
 
@@ -198,7 +198,14 @@ class TestHeldLink:
         untrusting = connect(f"rediss://localhost:{tls_port}", timeout=5)
 
         assert link.call(soon(), "SET", "k", "x" * 200_000) == b"OK"
+        (first,) = link._idle
         assert len(link.call(soon(), "GET", "k")) == 200_000
+        assert link._idle == [first]
+        # Its reply is one that nobody reads.
+        first.send_command("PING", check_health=False)
+        time.sleep(0.2)
+        assert link.call(soon(), "ECHO", "x") == b"x"
+        assert first._sock is None
         with pytest.raises(StoreUnavailableError):
             link.call(time.monotonic(), "GET", "k")
         with pytest.raises(StoreUnavailableError):
@@ -263,7 +270,15 @@ class TestUrls:
             "redis+sentinel://localhost",
             "redis+sentinel://localhost/service/x",
             "redis+sentinel:///service",
+            "redis://localhost?connection_class=x",
+            "redis://localhost?socket_read_size=-1",
+            "rediss://localhost?ssl_cert_reqs=x",
             "redis+cluster://host:port",
+            "redis+cluster://host:65536",
+            "redis+cluster://host:0",
+            "redis+sentinel://host:65536/service",
+            "redis+sentinel://host:\u00b2/service",
+            "redis+sentinel://host/service/\u00b2",
         ],
     )
     def test_wrong_url_is_a_value_error(self, url: str) -> None:
@@ -520,6 +535,29 @@ def test_password_is_not_quoted(scheme: str, password: str) -> None:
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///s.sock?password=abc&HUNTER2=1",
+        "redis://:?hunter2=9@localhost",
+        "redis://:?connection_class=hunter2@localhost",
+        "rediss://:?ssl_cert_reqs=hunter2@localhost",
+        "redis+cluster://u:12\u00b2/hunter2@localhost",
+        "redis+cluster://u:12/hunter2@localhost",
+        "redis+sentinel://u:12/hunter2@localhost",
+        "redis+sentinel://u:12?hunter2@localhost",
+    ],
+)
+def test_what_may_be_a_password_is_not_quoted(url: str) -> None:
+    """Found in review: of one with & or ? the error showed what it took for an option, or a value of one."""
+    with pytest.raises(ValueError, match="URL") as caught:
+        connect(url, timeout=1)
+
+    shown = "".join(traceback.format_exception(caught.value)).lower()
+    assert "hunter2" not in shown
+    assert "12\u00b2" not in shown
+
+
 def test_option_of_a_url_is_named() -> None:
     """What redis-py says of it quotes no value."""
     with pytest.raises(ValueError, match="Invalid value for 'socket_timeout'"):
@@ -536,6 +574,152 @@ def test_ready_clients_that_send_again(server: Server) -> None:
     link = from_client(redis.Redis(connection_pool=once))
     assert link.call(time.monotonic() + 5, "PING") in (True, b"PONG")
     link.close()
+
+
+class Named(redis.Redis):
+    """A client with options of its own, and those of Redis."""
+
+    def __init__(self, name: str = "", **options: Any) -> None:
+        super().__init__(**options)
+
+
+class Fixed(redis.Redis):
+    """A client that knows its server."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port=port)
+
+
+class Careless(redis.Redis):
+    """A client that takes whatever it is given, and goes by none of it."""
+
+    def __init__(self, **_options: Any) -> None:
+        super().__init__(port=1)
+
+
+def test_client_of_a_class_of_its_own(server: Server) -> None:
+    """Found in review: one with another constructor was a raw TypeError, or kept its retries without a word."""
+    link = from_client(Named(name="ours", port=server.port))
+    assert link.call(soon(), "PING") in (True, b"PONG")
+    link.close()
+
+    for client in (Fixed(server.port), Careless()):
+        with client, pytest.raises(ValueError, match=f"__init__ of {type(client).__name__} take connection_pool"):
+            from_client(client)
+
+
+def twice(exchange: Exchange) -> None:
+    """Answer two times over."""
+    reply = exchange.forward()
+    exchange.answer(reply + reply)
+
+
+def late_again(exchange: Exchange) -> None:
+    """Answer, and once more a little later."""
+    reply = exchange.forward()
+    exchange.answer(reply)
+    time.sleep(0.05)
+    exchange.answer(reply)
+
+
+def and_closed(exchange: Exchange) -> None:
+    """Answer, and hang up."""
+    exchange.answer(exchange.forward())
+    raise Cut
+
+
+class TestIdleConnections:
+    @pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
+    @pytest.mark.parametrize("is_green", [False, True], ids=["plain", "green"])
+    @pytest.mark.parametrize("fault", [twice, late_again, and_closed])
+    def test_what_nobody_asked_for_is_not_read(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch, parser: type, is_green: bool, fault: Any
+    ) -> None:
+        """Found in review: after a doubled reply each request read what another one had asked for, for ever."""
+        if is_green:
+            monkeypatch.setattr(connection, "_is_plain", lambda _sock: False)
+        make = connection._CONNECTIONS[Connection]
+        with Proxy(server.port) as proxy:
+            link = HeldLink(lambda: make(port=proxy.port, parser_class=parser, **connection._OPTIONS))
+            link.call(soon(), "PING")
+            (first,) = link._idle
+            assert link.call(soon(), "ECHO", "mine") == b"mine"
+            assert link._idle == [first]
+            proxy.next("ECHO", fault)
+
+            assert link.call(soon(), "ECHO", "another's") == b"another's"
+            time.sleep(0.2)
+            assert [link.call(soon(), "ECHO", text) for text in ("a", "b", "c")] == [b"a", b"b", b"c"]
+            assert first._sock is None
+            link.close()
+
+    def test_doubled_reply_is_nobody_elses_session(self, server: Server, prefix: str, close: Any) -> None:
+        """The same, seen by users."""
+        with Proxy(server.port) as proxy:
+            app = close(support.make_app(proxy.url, prefix))
+            browsers = [Browser(app) for _user in range(3)]
+            for number, browser in enumerate(browsers):
+                browser.visit(lambda number=number: session.update(user_id=number))
+            proxy.next("GETEX", twice)
+
+            for _round in range(2):
+                assert [browser.ask(lambda: session["user_id"]) for browser in browsers] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        (("GETEX", "k", "EX", 5), b":5\r\n"),
+        (("GETRANGE", "k", 0, 5), b"$-1\r\n"),
+        (("SET", "k", "x"), b"*0\r\n"),
+        (("PTTL", "k"), b"$1\r\nx\r\n"),
+        (("EVAL", "return 1", 0), b"*0\r\n"),
+        (("SCAN", "0"), b":5\r\n"),
+        (("SCAN", "0"), b"*1\r\n:1\r\n"),
+        (("SCAN", "0"), b"*2\r\n$3\r\n\xff\xff\xff\r\n*0\r\n"),
+        (("SCAN", "0"), b"*2\r\n:0\r\n*0\r\n"),
+        (("SCAN", "0"), b"*2\r\n$1\r\n0\r\n*1\r\n:5\r\n"),
+        (("ZREVRANGE", "k", 0, 1, "WITHSCORES"), b"*1\r\n$1\r\nx\r\n"),
+        (("ZREVRANGE", "k", 0, 1, "WITHSCORES"), b"*2\r\n$1\r\nx\r\n$3\r\nxyz\r\n"),
+    ],
+    ids=repr,
+)
+def test_reply_of_another_type(server: Server, command: tuple[Any, ...], reply: bytes) -> None:
+    """It is the reply to another command, or none of Redis': no connection is used again, whoever asked."""
+    with Proxy(server.port) as proxy:
+        link = connect(proxy.url, timeout=5)
+        assert isinstance(link, HeldLink)
+        for send in (
+            lambda: link.call(soon(), *command),
+            lambda: link.pipeline(soon(), [command]),
+            lambda: held_call(link, *command),
+        ):
+            with link.held(soon()) as one, link.held(soon()) as other:
+                one.call("PING")
+                other.call("PING")
+            proxy.next(command[0], lambda exchange: exchange.answer(reply))
+
+            with pytest.raises(StoreUnavailableError, match="InvalidResponse") as caught:
+                send()
+
+            assert caught.value.maybe_applied
+            assert link._idle == []
+        link.close()
+
+
+def held_call(link: Link, *command: Any) -> None:
+    with link.held(soon()) as held:
+        held.call(*command)
+
+
+@pytest.mark.parametrize("score", ["-inf", "+inf", "1.5", "1e300", "-1e-300", "1764256082123", "0.1"])
+def test_scores_of_all_kinds_are_answers(link: Link, prefix: str, score: str) -> None:
+    """However Redis writes a number."""
+    link.call(soon(), "ZADD", prefix, score, "member")
+
+    member, found = link.call(soon(), "ZREVRANGE", prefix, 0, 1, "WITHSCORES")
+
+    assert (member, float(found)) == (b"member", float(score))
 
 
 def test_cluster_away_is_an_outage() -> None:
