@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,7 @@ from .interface import AppState, state_of
 from .pickling.inspector import as_json, printable, render
 from .standards import Verdict, in_force, rows
 from .storage.store import HANDLE_LENGTH, is_handle
+from .user_sessions import SessionInfo
 
 
 class _SessionGroup(AppGroup):
@@ -53,10 +55,19 @@ def _audit(state: AppState, cursor: str = "0") -> Audit:
 
 
 def _handle(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if not is_handle(value.encode()):
+    if not is_handle(value):
         raise click.BadParameter(f"a handle has {HANDLE_LENGTH} letters, digits, - and _")
     return value
 
+
+def _cursor(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not _CURSOR.fullmatch(value):
+        raise click.BadParameter("a cursor is what an interrupted audit printed")
+    return value
+
+
+# A server's, and for a Cluster that of a node behind its position.
+_CURSOR = re.compile("[0-9]{1,20}(-[0-9]{1,20})?")
 
 #: Handles may begin with a dash.
 _TAKES_HANDLE = {"ignore_unknown_options": True}
@@ -80,7 +91,7 @@ def show(handle: str, values: bool, is_json: bool) -> None:
 
 
 @session_cli.command()
-@click.option("--cursor", default="0", help="Go on where an earlier audit stopped.")
+@click.option("--cursor", default="0", callback=_cursor, help="Go on where an earlier audit stopped.")
 @click.option(
     "--step",
     type=click.IntRange(1, 5000),
@@ -139,12 +150,18 @@ def list_(user: str, is_json: bool) -> None:
     """List the live sessions of a user, newest first."""
     found = _sessions().sessions_of(user)
     if is_json:
-        click.echo(json.dumps([asdict(info) for info in found], indent=2, default=str))
+        click.echo(json.dumps([_as_json(info) for info in found], indent=2, default=str))
         return
     for info in found:
         seen = "" if info.last_seen is None else f"  seen {info.last_seen:%Y-%m-%d %H:%M}"
         agent = printable(" ".join(filter(None, (info.address, info.user_agent))))
         click.echo(f"{info.handle}  since {info.created_at:%Y-%m-%d %H:%M}{seen}  {info.size} bytes  {agent}".rstrip())
+
+
+def _as_json(info: SessionInfo) -> dict[str, Any]:
+    """Return it as what :func:`json.dumps` takes; what a browser said of itself without control characters."""
+    said = {"user_agent": info.user_agent, "address": info.address}
+    return asdict(info) | {name: text and printable(text) for name, text in said.items()}
 
 
 @session_cli.command(context_settings=_TAKES_HANDLE)

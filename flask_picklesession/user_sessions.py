@@ -240,7 +240,8 @@ class UserSessions:
         if type(text) is not str:
             return None, None
         address, _line, agent = text.partition("\n")
-        return agent or None, address or None
+        # As at sign-in: who holds the secret key can plant longer ones.
+        return agent[:LONGEST_AGENT] or None, address[:LONGEST_ADDRESS] or None
 
 
 def _order(member: Member) -> tuple[int, str]:

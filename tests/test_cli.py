@@ -18,7 +18,7 @@ from flask_picklesession.storage.store import Store
 from .conftest import MakeApp
 from .pickling.models import Money, Point
 from .samples import Basket
-from .support import Browser
+from .support import Browser, plant
 
 Run = Callable[..., Any]
 
@@ -102,6 +102,14 @@ class TestShow:
     def test_what_is_no_handle(self, app: Flask) -> None:
         """A session id by mistake, a key, a typo: refused, and not sent to the server."""
         result = run(app, "show", "session:x")
+
+        assert result.exit_code == 2
+        assert "a handle has 43" in result.output
+
+    @pytest.mark.parametrize("command", ["show", "revoke"])
+    def test_handle_that_is_no_text(self, app: Flask, command: str) -> None:
+        """Found in review: bytes that are no UTF-8 were a traceback."""
+        result = run(app, command, "\udcff" * 43)
 
         assert result.exit_code == 2
         assert "a handle has 43" in result.output
@@ -265,6 +273,14 @@ class TestAudit:
         seen = json.loads(first.stdout)["sessions"] + json.loads(rest.stdout)["sessions"]
         assert seen >= 30
 
+    @pytest.mark.parametrize("cursor", ["x", "", "-1", "-5-0", "0-x", "5-", "\u00b2", "\udcff", "9" * 21], ids=ascii)
+    def test_what_is_no_cursor(self, app: Flask, cursor: str) -> None:
+        """Found in review: with a Cluster it was a traceback."""
+        result = run(app, "audit", "--cursor", cursor)
+
+        assert result.exit_code == 2
+        assert "a cursor is what an interrupted audit printed" in result.output
+
     def test_allow_line_of_a_given_name(self) -> None:
         """A name that is none of a class says how it was given."""
         assert allow_line("cart") == '@allow(name="cart")'
@@ -319,6 +335,19 @@ class TestUsers:
         assert all("127.0.0.1 Lynx" in line and "\x1b" not in line for line in lines)
         assert len(json.loads(run(users, "list", "--user", "7", "--json").output)) == 2
         assert run(users, "list", "--user", "9").output == ""
+
+    def test_list_of_what_somebody_planted(self, make_app: MakeApp) -> None:
+        """Found in review: who holds the secret key filled the terminal; it is cut as at sign-in."""
+        app = make_app(PICKLESESSION_REMEMBER_CLIENT=True)
+        browser = Browser(app)
+        browser.visit(lambda: session.update(user_id=7))
+        plant(app, browser, user_id=7, _client="\x1b" + "a" * 1000 + "\n\x1b" + "b" * 100_000)
+        PickleSession(app)
+
+        (info,) = json.loads(run(app, "list", "--user", "7", "--json").output)
+
+        assert info["address"] == r"\x1b" + "a" * 63
+        assert info["user_agent"] == r"\x1b" + "b" * 199
 
     def test_list_without_what_is_not_known(self, app: Flask, raw: Any, prefix: str) -> None:
         """No TTL, no client."""

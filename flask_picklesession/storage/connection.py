@@ -614,6 +614,9 @@ class ClientLink:
         """Go through a Cluster's primaries one after the other: the cursor is that of a node, behind its position."""
         nodes = sorted(self._client.get_primaries(), key=lambda node: str(node.name))
         position, _, within = cursor.partition("-")
+        if not _NUMBER.fullmatch(position) or int(position) >= len(nodes):
+            # As a single server says it.
+            raise ResponseError("invalid cursor")
         # Answered with the cursor of each node that was asked.
         cursors, keys = self._client.execute_command(
             "SCAN", within or "0", "MATCH", pattern, "COUNT", count, target_nodes=nodes[int(position)]

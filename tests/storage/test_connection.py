@@ -453,6 +453,9 @@ class TestClients:
         for key in keys:
             link.call(soon(), "SET", key, "x")
         assert scanned(link, f"{prefix}scan") == keys
+        for cursor in ("5-0", "x", "", "0-x"):
+            with pytest.raises(ResponseError, match="invalid cursor"):
+                link.scan(soon(), cursor, b"*", 5)
         with pytest.raises(StoreUnavailableError, match="EVALSHA"), link.held(soon()):
             pass
 
