@@ -37,8 +37,14 @@ CLIENT_KEY = "_client"
 #: Types that can tell whose session it is: what :func:`str` makes of them is the same in every process.
 IDENTITY_TYPES = (str, int, UUID)
 
+#: Bits of an int that can tell whose session it is: Python makes no text of one with thousands of digits.
+LONGEST_IDENTITY = 1000
+
 #: Values of one session whose quarantine is logged: somebody may have planted thousands.
 MOST_LOGGED_VALUES = 10
+
+# What can be asked whether it is true.
+_PLAIN_TYPES = (bool, int, float, str, type(None))
 
 # Keys that Flask sets.
 _FLASKS_OWN = ("_permanent", "_flashes")
@@ -174,6 +180,8 @@ class Session(SessionMixin):
             value = self._serializer.load_value(self._stored[key], self._kept)
             if key == "_flashes" and not _are_flashes(value):
                 raise PayloadError("not what flash() stores")
+            if key == "_permanent" and type(value) not in _PLAIN_TYPES:
+                raise PayloadError("not what tells whether a session is permanent")
         except PayloadError as error:
             del self._live[key]
             self._quarantined[key] = error.type_name or error.reason
@@ -217,7 +225,7 @@ class Session(SessionMixin):
         # Flask and its extensions know nothing of quarantine: what cannot be read gives way to what they set.
         if is_quarantined and key not in _FLASKS_OWN and key not in self._identity_keys:
             raise QuarantinedKeyError(key)
-        if key in self._identity_keys and type(value) not in IDENTITY_TYPES:
+        if key in self._identity_keys and not _is_identity(value):
             raise _refused_identity(key, value)
         # What cannot be restored is refused here, where the stack trace shows who stored it.
         self._serializer.dump_value(value, path=_path(key), kept=self._kept)
@@ -508,7 +516,7 @@ class Session(SessionMixin):
     def user_digest(self) -> bytes:
         """Return the digest of the identity that the session holds now."""
         for key in self._identity_keys:
-            if key in self and type(self[key]) in IDENTITY_TYPES:
+            if key in self and _is_identity(self[key]):
                 return self._loader.user_digest(str(self[key]))
             if (key in self or key in self._quarantined) and self._loaded.record is not None:
                 # Cannot be read here, or cannot be assigned, so it was not changed here.
@@ -613,11 +621,16 @@ def _as_datetime(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
+def _is_identity(value: object) -> bool:
+    return type(value) in IDENTITY_TYPES and not (isinstance(value, int) and value.bit_length() > LONGEST_IDENTITY)
+
+
 def _refused_identity(key: str, value: object) -> TypeRefusedError:
     kind = type(value)
+    what = f"an int of more than {LONGEST_IDENTITY} bits" if kind is int else f"a {kind.__qualname__}"
     return TypeRefusedError(
         _path(key),
-        f"says whose session it is and cannot be a {kind.__qualname__}",
+        f"says whose session it is and cannot be {what}",
         "Store a str, an int or a UUID",
         type_name=f"{kind.__module__}:{kind.__qualname__}",
     )
@@ -631,4 +644,15 @@ def _unbuilt(key: str, stored: Stored) -> Any:
 def _are_flashes(value: object) -> bool:
     """Tell whether Flask can show these messages: who holds the secret key can plant what it fails on, on each page."""
     # What the pairs hold is the application's: an Enum is a category, too.
-    return isinstance(value, list) and all(isinstance(item, tuple | list) and len(item) == 2 for item in value)
+    return isinstance(value, list) and all(
+        isinstance(item, tuple | list) and len(item) == 2 and _is_category(item[0]) for item in value
+    )
+
+
+def _is_category(value: object) -> bool:
+    """Tell whether Flask can look for it among others: an array, compared with a text, gives an array."""
+    try:
+        return isinstance(value == "", bool)
+    except Exception:
+        # An ``__eq__`` of the application's.
+        return False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Any
 
+import numpy as np
 import pytest
 from flask import Flask, flash, get_flashed_messages, session
 
@@ -140,6 +142,71 @@ def test_flashed_messages_that_are_none_give_way(app: Flask, browser: Browser, v
     assert browser.ask(lambda: get_flashed_messages(category_filter=["message"])) == []
     assert browser.visit(lambda: flash("hello")).status_code == 200
     assert browser.ask(get_flashed_messages) == ["hello"]
+
+
+@pytest.fixture(name="arrays")
+def _arrays(make_app: MakeApp) -> Flask:
+    return make_app(PICKLESESSION_ALLOW=[np.ndarray])
+
+
+def test_permanent_that_is_neither_true_nor_false_gives_way(arrays: Flask) -> None:
+    """Found in review: an array in its place was a 500 at each use."""
+    browser = Browser(arrays)
+    browser.visit(lambda: session.update(n=1))
+    plant(arrays, browser, _permanent=written(arrays, np.array([1, 2])), n=1)
+
+    assert browser.ask(lambda: (session["n"], session.permanent)) == (1, False)
+    browser.visit(lambda: setattr(session, "permanent", True))
+    assert browser.ask(lambda: session.permanent) is True
+
+
+def test_permanent_of_any_scalar_type_is_taken(app: Flask, browser: Browser) -> None:
+    """Whatever type the application assigned by hand."""
+    for value in (0, 1, 1.5, "yes", "", 2**200, None):
+        browser.visit(lambda value=value: session.update(_permanent=value))
+
+        assert browser.ask(lambda: session["_permanent"]) == value
+
+
+@dataclass(eq=False)
+class Fussy:
+    """Compares itself with its like only."""
+
+    fussy: int = 1
+
+    def __eq__(self, other: object) -> bool:
+        return other.fussy == self.fussy  # type: ignore[attr-defined]  # that is the point
+
+    __hash__ = object.__hash__
+
+
+def test_categories_that_cannot_be_compared_give_way(make_app: MakeApp) -> None:
+    """Found in review: an array as a category was a 500 where messages are filtered."""
+    app = make_app(PICKLESESSION_ALLOW=[np.ndarray, Fussy])
+    browser = Browser(app)
+    browser.visit(lambda: session.update(n=1))
+    for category in (np.array([1, 2]), Fussy()):
+        plant(app, browser, _flashes=written(app, [(category, "hello")]), n=1)
+
+        assert browser.ask(lambda: get_flashed_messages(category_filter=["message"])) == []
+
+
+def test_identity_that_is_too_long_for_a_text(make_app: MakeApp) -> None:
+    """Found in review: Python refuses to show it, and the save was a 500."""
+    app = make_app(PICKLESESSION_MAX_INT_DIGITS=10_000)
+    browser = Browser(app)
+
+    def view() -> str:
+        with pytest.raises(TypeRefusedError, match="cannot be an int of more than 1000 bits"):
+            session["user_id"] = 2**1000
+        session["user_id"] = 2**1000 - 1
+        return ""
+
+    assert browser.visit(view).status_code == 200
+    assert len(PickleSession(app).sessions_of(2**1000 - 1)) == 1
+    plant(app, browser, user_id=written(app, 10**5000), n=1)
+    assert browser.visit(lambda: session.update(n=2)).status_code == 200
+    assert len(PickleSession(app).sessions_of(2**1000 - 1)) == 1
 
 
 def test_categories_are_the_applications(app: Flask, browser: Browser) -> None:
