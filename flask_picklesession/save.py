@@ -374,7 +374,7 @@ class Save:
             except _Gone as gone:
                 return self._replace_gone(base, new, gone.reason)
             except StoreUnavailableError as error:
-                if goes_on and error.maybe_applied:
+                if new is not None and inherit is not None and error.maybe_applied:
                     # The old id may be over.
                     self._offer(new)
                 raise
@@ -399,11 +399,10 @@ class Save:
         self._report.regenerated(new.handle, old_handle=base.handle)
         return self._saved(new, set_id=new.session_id, created=True)
 
-    def _offer(self, new: _Standing | None) -> None:
+    def _offer(self, new: _Standing) -> None:
         """Let the response bring the new id although the save fails: nobody must be left with an id that is over."""
-        if new is not None:
-            self._session.replacement = new.session_id
-            self._session.is_replacement_permanent = self._session.permanent
+        self._session.replacement = new.session_id
+        self._session.is_replacement_permanent = self._session.permanent
 
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest

@@ -215,6 +215,21 @@ class TestAtomic:
         browser.ask(view)
         assert content(browser) == {"n": 2, "cart": [1], "user_id": 7, "after": 1}
 
+    @pytest.mark.parametrize(("is_changed", "expected"), [(True, [1, "theirs"]), (False, [1, "mine"])])
+    def test_value_that_was_fetched_before(self, browser: Browser, is_changed: bool, expected: list[Any]) -> None:
+        """Is the session's no longer where the store's had changed, as docs/session.md says; else it is."""
+
+        def view() -> None:
+            cart = session["cart"]
+            if is_changed:
+                browser.copy().visit(lambda: session["cart"].append("theirs"))
+            ours.atomic(lambda stored: stored.update(n=5))
+            cart.append("mine")
+
+        browser.ask(view)
+
+        assert (content(browser)["n"], content(browser)["cart"]) == (5, expected)
+
     def test_request_goes_on_from_its_result(self, browser: Browser) -> None:
         """What the request has changed itself stays on top; what others did in between is seen."""
 

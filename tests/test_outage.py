@@ -827,7 +827,7 @@ class TestNoReplies:
         def answer(exchange: Exchange) -> None:
             exchange.answer(b":5\r\n")
 
-        proxy.next("GETRANGE", answer)
+        proxy.next("GETRANGE", answer, answer)
         store = browser.app.extensions["picklesession"].store
 
         with pytest.raises(StoreUnavailableError):

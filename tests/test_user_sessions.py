@@ -784,7 +784,13 @@ class TestLimit:
         )
         PickleSession(app)
         state = app.extensions["picklesession"]
-        raw.zadd(state.manager._users.key(state.user_digest("7")), {"n" * 43: now_ms() + 1000})
+        key, send = state.manager._users.key(state.user_digest("7")), state.store.send
+
+        def send_both(*arguments: Any, **options: Any) -> None:
+            send(*arguments, **options)
+            raw.zadd(key, {"n" * 43: now_ms() + 1000})
+
+        state.store.send = send_both
 
         assert Browser(app).visit(put(user_id=7)).status_code == 403
 
@@ -892,6 +898,19 @@ class TestFailures:
         index = UserIndex(Refusing(), prefix=prefix, absolute_timeout=None)  # type: ignore[arg-type]
         with pytest.raises(StoreUnavailableError):
             index.go_through(bytes(32), lambda page: (), deadline=lambda: 0)
+
+    def test_index_of_another_shape_is_an_outage(self, prefix: str) -> None:
+        """A ready client's server that answers with a member and no score."""
+
+        class Odd:
+            bounds_replies = False
+
+            def call(self, deadline: float, *command: Any) -> Any:
+                return [b"h" * 43]
+
+        index = UserIndex(Odd(), prefix=prefix, absolute_timeout=None)  # type: ignore[arg-type]
+        with pytest.raises(StoreUnavailableError, match="another type"):
+            index.newest(bytes(32), deadline=0)
 
     def test_refused_index_at_sign_in(self, app: Flask, sessions: PickleSession) -> None:
         """Nobody signs in who could not be signed out."""
