@@ -214,3 +214,16 @@ def test_categories_are_the_applications(app: Flask, browser: Browser) -> None:
     browser.visit(lambda: flash("hello", category=5))  # type: ignore[arg-type]  # as applications do
 
     assert browser.ask(lambda: get_flashed_messages(with_categories=True)) == [(5, "hello")]
+
+
+def test_value_that_is_too_deep_to_be_stored_again_can_be_read(app: Flask, browser: Browser) -> None:
+    """Found in review: to name what is too deep, the end of the request showed its keys, for ever."""
+    lists = b"".join(a.get(number) + b"a0" + a.get(0) + b"0" for number in range(699, 0, -1))
+    deep = a.segment(a.LIST, a.MARK, a.LIST * 700, lists, a.get(700), a.APPENDS)
+    plant(app, browser, deep=deep, n=1)
+
+    with recorded(session_saved, app) as saved:
+        assert browser.ask(lambda: len(session["deep"])) == 2
+    assert saved == []
+    assert browser.visit(lambda: session.update(n=len(session["deep"]))).status_code == 200
+    assert browser.ask(lambda: (session["n"], len(session["deep"]))) == (2, 2)

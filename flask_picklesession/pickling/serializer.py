@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..exceptions import LimitExceededError, PayloadError, RefusedError, TypeRefusedError
+from ..exceptions import LimitExceededError, PayloadError, TypeRefusedError
 from .allowlist import AllowList, type_name
 from .entries import LimitError
 from .limits import DEFAULT_LIMITS, Limits
-from .paths import find_path
+from .paths import find_path, shown_key
 from .pickler import RefusedValue, ValuePickler, dump_scalars
 from .records import KeptFields, kept_fields
 from .unpickler import AllowListUnpickler, GuardedUnpickler, unpickle, unpicklers_for
@@ -99,7 +99,9 @@ class PickleSerializer:
         values: dict[str, Stored] = {}
         for key, value in mapping.items():
             if type(key) is not str:
-                raise TypeRefusedError(f"key {key!r}", "is not a str", "Use str keys", type_name=type_name(type(key)))
+                raise TypeRefusedError(
+                    f"key {shown_key(key)}", "is not a str", "Use str keys", type_name=type_name(type(key))
+                )
             if type(value) in _SCALARS and self._is_storable(value):
                 values[key] = value
             else:
@@ -133,17 +135,12 @@ class PickleSerializer:
                 raise self._limit_exceeded(limit, value, path, 0 if type(value) is int else _encoded_size(value))
             return value  # type: ignore[no-any-return]  # a scalar
         segment, is_risky = self._pickle(value, path, kept)
-        if not self._verdicts.has(segment):
-            try:
-                if verify_segment(segment, self._entries, self._limits):
-                    unpickle(segment, self._guarded)
-                elif is_risky:
-                    unpickle(segment, self._unpickler)
-            except LimitError as error:
-                raise self._limit_exceeded(error.limit, value, path, len(segment)) from None
-            except PayloadError as error:
-                raise _not_restorable(value, path, error) from error
-            self._verdicts.add(segment)
+        try:
+            self._verify(segment, is_risky)
+        except LimitError as error:
+            raise self._limit_exceeded(error.limit, value, path, len(segment)) from None
+        except PayloadError as error:
+            raise _not_restorable(value, path, error) from error
         return segment
 
     def load_value(self, stored: Stored, kept: KeptFields | None = None) -> Any:
@@ -210,33 +207,46 @@ class PickleSerializer:
         Bytes that differ are not enough: how a set is ordered, and which equal objects are shared, is lost on the
         way. So what was stored is built and dumped again, in this process, before anything counts as changed.
 
+        Where neither the value nor what was stored can be stored any more, whoever planted it, the request did not
+        change it: to read such a value is no error.
+
         :return: ``None`` if it is, otherwise what stands for it now.
         :raises RefusedError: if it cannot be stored any more.
         """
         if type(value) in _SCALARS:
             return None if _is_same_scalar(value, stored) else self.dump_value(value, path, kept)
         try:
-            segment, _is_risky = self._pickle(value, path, kept)
-        except RefusedError:
-            if self._rebuilt(stored, path) is None:
-                # Nor can what was stored be stored again: whoever planted it, this request did not change it.
+            segment, is_risky = self._write(value, kept)
+            if segment == stored or self._rewritten(stored) == segment:
                 return None
-            raise
-        if segment == stored or self._rebuilt(stored, path) == segment:
-            return None
-        return self.dump_value(value, path, kept)
+            self._verify(segment, is_risky)
+        except Exception:
+            # A planted value may fail with whatever code of the application raises. No path is looked for yet.
+            if not self._can_be_stored(stored):
+                return None
+            return self.dump_value(value, path, kept)
+        return segment
 
-    def _rebuilt(self, stored: Stored, path: str) -> bytes | None:
-        """Return what is written for a value as it was stored; ``None`` where it cannot be stored again."""
+    def _rewritten(self, stored: Stored) -> bytes | None:
+        """Return what is written for a value as it was stored; ``None`` where it cannot be written again."""
         if type(stored) is not bytes:
-            return b""
-        try:
-            fresh = KeptFields()
-            return self._pickle(self.load_value(stored, fresh), path, fresh)[0]
-        except PayloadError:
-            return b""
-        except RefusedError:
             return None
+        fresh = KeptFields()
+        try:
+            return self._write(self.load_value(stored, fresh), fresh)[0]
+        except Exception:
+            return None
+
+    def _can_be_stored(self, stored: Stored) -> bool:
+        """Tell whether a value as it was stored could be stored once more."""
+        if type(stored) is not bytes:
+            return True
+        fresh = KeptFields()
+        try:
+            self._verify(*self._write(self.load_value(stored, fresh), fresh))
+        except Exception:
+            return False
+        return True
 
     def written(self, value: object, kept: KeptFields | None = None) -> bytes:
         """Return what is written for a value, not verified: to tell values apart, not to store them.
@@ -252,17 +262,38 @@ class PickleSerializer:
     # -- helpers
 
     def _pickle(self, value: Any, path: str, kept: KeptFields | None) -> tuple[bytes, bool]:
-        pickler = self._picklers.pop() if self._picklers else ValuePickler(self._reducers, self._conversions)
+        """Write a value, or say where in it stands what is refused."""
         try:
-            segment = pickler.dump_value(value, kept)
+            return self._write(value, kept)
         except RefusedValue as refusal:
             raise _refused(refusal, value, path) from None
         except RecursionError:
             raise self._limit_exceeded("max_depth", value, path, 0) from None
-        else:
-            return segment, pickler.is_risky
+
+    def _write(self, value: Any, kept: KeptFields | None) -> tuple[bytes, bool]:
+        """Return what is written for a value, and whether only a try can show that it can be restored.
+
+        :raises RefusedValue: if something in it cannot be stored.
+        :raises RecursionError: if it is too deep.
+        """
+        pickler = self._picklers.pop() if self._picklers else ValuePickler(self._reducers, self._conversions)
+        try:
+            return pickler.dump_value(value, kept), pickler.is_risky
         finally:
             self._picklers.append(pickler)
+
+    def _verify(self, segment: bytes, is_risky: bool) -> None:
+        """Make sure that what was written can be read back.
+
+        :raises PayloadError: if it cannot.
+        """
+        if self._verdicts.has(segment):
+            return
+        if verify_segment(segment, self._entries, self._limits):
+            unpickle(segment, self._guarded)
+        elif is_risky:
+            unpickle(segment, self._unpickler)
+        self._verdicts.add(segment)
 
     def _is_storable(self, scalar: Any) -> bool:
         if type(scalar) is int:
@@ -304,12 +335,19 @@ _LONG_PATH = 200
 _LONGEST_CHARACTER = 4
 
 
+_SIZED: tuple[Any, ...] = (list, tuple, dict, set, frozenset, deque)
+
+
 def _bytes_of(item: object) -> int:
     return item.bit_length() // 8 + 1 if type(item) is int else 0
 
 
-def _items_of(item: object) -> int:
-    return len(item) if isinstance(item, list | tuple | dict | set | frozenset | deque) else 0
+def _items_of(item: Any) -> int:
+    for kind in _SIZED:
+        if issubclass(type(item), kind):
+            # Not that of a class of the application.
+            return int(kind.__len__(item))
+    return 0
 
 
 def _encoded_size(text: str) -> int:

@@ -737,3 +737,74 @@ def test_what_stands_in_the_bytes_counts_as_what_is_read_back() -> None:
 
     with pytest.raises(PayloadError, match="max_expanded"):
         PickleSerializer().load_value(a.segment(a.LIST, a.MARK, shared, a.get(1) * 4, rest, a.APPENDS))
+
+
+def chain(length: int, *parts: bytes) -> bytes:
+    """Return a list of parts that no memo holds, and a chain of lists in a cycle: deeper than the pickler can write."""
+    lists = b"".join(a.get(number) + b"a0" + a.get(0) + b"0" for number in range(length - 1, 0, -1))
+    return a.segment(a.LIST, a.MARK, a.LIST * length, lists, a.get(length), *parts, a.APPENDS)
+
+
+class Restless:
+    """Is written with another number each time. Without an even one it cannot be written at all."""
+
+    numbers = 0
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def reduced(self) -> tuple[int]:
+        if self.number % 2:
+            raise ZeroDivisionError
+        Restless.numbers += 2
+        return (Restless.numbers,)
+
+
+def restless(number: int) -> bytes:
+    return a.name("tests.pickling.test_bypasses:Restless") + a.small(number) + a.TUPLE1 + a.REDUCE
+
+
+#: Accepted, and not to be stored again.
+NOT_AGAIN = {
+    "too deep to be written": chain(700),
+    "too deep to be read": chain(250),
+    "too deep to be read, and never written alike": chain(250, restless(2)),
+    "an error of the application": a.segment(restless(1)),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_AGAIN)
+def test_value_that_was_only_read_is_unchanged(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Found in review: it was an error page, and to find where it is too deep a worker showed keys for ever."""
+    monkeypatch.setattr("flask_picklesession.pickling.serializer.find_path", None)
+    allow = make_allow()
+    allow(Restless, reduce=Restless.reduced, restore=Restless)
+    serializer = PickleSerializer(allow)
+    value = serializer.load_value(NOT_AGAIN[kind])
+
+    assert serializer.same_value(value, NOT_AGAIN[kind]) is None
+
+
+def test_value_that_cannot_be_stored_again_can_be_mended() -> None:
+    """What a request makes of it is stored, where it can be."""
+    serializer = PickleSerializer()
+    value = serializer.load_value(NOT_AGAIN["too deep to be written"])
+    value.clear()
+
+    assert serializer.same_value(value, NOT_AGAIN["too deep to be written"]) == serializer.dump_value([])
+    assert serializer.same_value(value, 5) == serializer.dump_value([])
+
+
+def test_change_that_cannot_be_stored_is_refused() -> None:
+    """What was stored could be: the change is what is refused, with its path."""
+    serializer = PickleSerializer()
+    stored = serializer.dump_value([{("k",): 1}])
+    value = serializer.load_value(stored)
+    value.append(object())
+
+    with pytest.raises(TypeRefusedError) as caught:
+        serializer.same_value(value, stored, "v")
+    with pytest.raises(TypeRefusedError):
+        serializer.same_value(value, 5)
+
+    assert caught.value.path == "v[1]"
