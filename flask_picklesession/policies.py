@@ -59,15 +59,18 @@ def append(base: Any, mine: Any, theirs: Any, key: Callable[[Any], Hashable] = _
     """Append what both sides appended, and forget what one side removed: for lists, such as flashed messages.
 
     :param key: an item -> what it is told apart by. Each is looked at once: to compare each with each takes half a
-        minute for lists that somebody else has filled.
+        minute for lists that somebody else has filled. Where it raises, mine is taken.
     """
     sides = [_items(list, side) for side in (base, mine, theirs)]
     if None in sides:
         return mine
     before, my_items, their_items = sides
-    known = [key(item) for item in before]
-    my_new, my_old = _apart(my_items, known, key)
-    their_new, their_old = _apart(their_items, known, key)
+    try:
+        known = [key(item) for item in before]
+        my_new, my_old = _apart(my_items, known, key)
+        their_new, their_old = _apart(their_items, known, key)
+    except NOT_OF_A_KIND:
+        return mine
     both = my_old & their_old
     kept = []
     for item, known_as in zip(before, known, strict=True):

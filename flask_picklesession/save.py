@@ -41,6 +41,9 @@ from .storage.sealing import RecordSealer
 from .storage.store import Store
 from .user_sessions import UserSessions
 
+#: Bytes that are written to tell the items of three lists apart: several times what three values may take.
+MOST_APART = 4_000_000
+
 
 class SaveRules(NamedTuple):
     """What an application's settings say about saving. Times are in seconds."""
@@ -623,7 +626,7 @@ class Save:
                 # The base is of a type that this worker cannot restore.
                 return sides[1]
             if policy is append:
-                value = append(base, mine, theirs, lambda item: self._serializer.written(item, kept))
+                value = append(base, mine, theirs, _Apart(self._serializer, kept))
             else:
                 value = policy(base, mine, theirs)
             return ABSENT if value is ABSENT else self._serializer.dump_value(value, f"session[{key!r}]", kept)
@@ -669,6 +672,32 @@ class Save:
         if self._rules.is_drop_error or self._loaded.is_opened:
             raise SessionDroppedError(reason, keys)
         return Outcome()
+
+
+class _Apart:
+    """Tells the items of lists apart by what is written for them.
+
+    Each of thousands may lead to all others, and is written with these: so no more is written than :data:`MOST_APART`.
+
+    :param serializer: writes the items.
+    :param kept: fields to write back that this worker does not know.
+    """
+
+    def __init__(self, serializer: PickleSerializer, kept: KeptFields) -> None:
+        self._serializer = serializer
+        self._kept = kept
+        self._left = MOST_APART
+
+    def __call__(self, item: object) -> bytes:
+        """Return what is written for an item.
+
+        :raises ValueError: if it was too much.
+        """
+        written = self._serializer.written(item, self._kept)
+        self._left -= len(written)
+        if self._left < 0:
+            raise ValueError("items that take too much to be told apart")
+        return written
 
 
 def is_renewal_due(record: Record, rules: SaveRules, *, is_by_own_cookie: bool) -> bool:

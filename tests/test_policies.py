@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from flask import flash, get_flashed_messages, session
 
+from flask_picklesession import PickleSerializer
 from flask_picklesession.merge import ABSENT
 from flask_picklesession.policies import POLICIES, append
 
 from .conftest import MakeApp
 from .samples import Basket
-from .support import Browser
+from .support import Browser, plant
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,13 @@ def test_items_that_cannot_be_compared() -> None:
     mine = {Unequal()}
 
     assert POLICIES["union"]({Unequal()}, mine, {Unequal()}) is mine
+
+
+def test_items_that_cannot_be_told_apart() -> None:
+    """The last one wins."""
+    mine = [{}]
+
+    assert append([], mine, [{}]) is mine
 
 
 def both(app: Any, mine: Callable[[], object], theirs: Callable[[], object], **content: Any) -> Any:
@@ -188,3 +196,27 @@ class TestInASession:
         mine.visit(view)
 
         assert mine.ask(lambda: session["b"]) == [2]
+
+    def test_items_that_lead_to_all_others(self, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Found in review: each of a thousand planted messages was written with all others, for many seconds."""
+        flashes: list[Any] = []
+        flashes += [("a", flashes)] * 1_000
+        flashes.append(("b", (7,) * 90_000))
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        serializer = app.extensions["picklesession"].serializer
+        plant(app, browser, n=1, _flashes=serializer.written(flashes))
+        sizes: list[int] = []
+
+        def written(self: PickleSerializer, item: object, kept: Any = None) -> bytes:
+            sizes.append(len(found := original(self, item, kept)))
+            return found
+
+        original = PickleSerializer.written
+        monkeypatch.setattr(PickleSerializer, "written", written)
+        other = browser.copy()
+        browser.visit(lambda: (session.get("n"), other.visit(lambda: flash("theirs")), flash("mine"), None)[-1])
+
+        assert sizes
+        assert sum(sizes) < 5_000_000
+        assert browser.ask(lambda: session["_flashes"][-1]) == ("message", "mine")
