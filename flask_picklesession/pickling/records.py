@@ -168,6 +168,7 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
 
 def _named_tuple_shape(cls: Any) -> Shape:
     names: tuple[str, ...] = tuple(cls._fields)
+    known = frozenset(names)
     defaults: dict[str, Any] = dict(cls._field_defaults)
 
     def flat(value: Any) -> tuple[Any, ...]:
@@ -178,7 +179,7 @@ def _named_tuple_shape(cls: Any) -> Shape:
     def make(stored: tuple[str, ...], *values: Any) -> Any:
         if stored == names and len(values) == len(names):
             return tuple.__new__(cls, values)
-        found, unknown = _by_name(stored, values, names)
+        found, unknown = _by_name(stored, values, known)
         instance = tuple.__new__(cls, [_or_default(cls, found, name, defaults) for name in names])
         _keep(instance, unknown)
         return instance
@@ -362,7 +363,7 @@ class _Reader:
         if stored == self._names and len(values) == self._count:
             found = dict(zip(stored, values, strict=True))
         else:
-            found, unknown = _by_name(stored, values, self._names)
+            found, unknown = _by_name(stored, values, self._known)
             for name in self._names:
                 if name not in found and name in self._defaults:
                     found[name] = self._defaults[name]()
@@ -383,7 +384,7 @@ def _slot_value(slot: MemberDescriptorType, instance: Any) -> Any:
 
 
 def _by_name(
-    stored: tuple[str, ...], values: tuple[Any, ...], known: tuple[str, ...]
+    stored: tuple[str, ...], values: tuple[Any, ...], known: frozenset[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sort stored fields into known and unknown ones."""
     if type(stored) is not tuple or len(stored) != len(values) or not all(type(name) is str for name in stored):
@@ -413,7 +414,7 @@ def _missing(cls: type, field: str) -> PayloadError:
 
 def _pydantic_shape(cls: Any) -> Shape:
     """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
-    names = tuple(cls.model_fields)
+    names = frozenset(cls.model_fields)
 
     def state(model: Any) -> Any:
         if model.__pydantic_extra__:
@@ -421,7 +422,7 @@ def _pydantic_shape(cls: Any) -> Shape:
         if model.__pydantic_private__:
             raise Refused("has private attributes")
         values = {name: value for name, value in model.__dict__.items() if name in names}
-        return values, sorted(model.__pydantic_fields_set__)
+        return values, sorted(names & model.__pydantic_fields_set__)
 
     def make() -> Any:
         return cls.__new__(cls)
@@ -430,15 +431,18 @@ def _pydantic_shape(cls: Any) -> Shape:
         if type(model) is not cls or type(stored) is not tuple or len(stored) != 2:
             raise PayloadError("a state of another class")
         values, fields_set = stored
-        if type(values) is not dict or type(fields_set) is not list or not all(type(name) is str for name in values):
+        if type(values) is not dict or type(fields_set) is not list:
             raise PayloadError("a state of another class")
+        # Each of thousands could be an address, and would be hashed. A newer class has other fields, with their values.
+        if len(fields_set) > len(names) + len(values) or not all(type(name) is str for name in (*values, *fields_set)):
+            raise PayloadError("a record without the names of its fields")
         found = {name: value for name, value in values.items() if name in names}
         for name, field in cls.model_fields.items():
             if name not in found and not field.is_required():
                 found[name] = field.get_default(call_default_factory=True)
         _keep(model, {name: value for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
-        object.__setattr__(model, "__pydantic_fields_set__", {name for name in fields_set if name in names})
+        object.__setattr__(model, "__pydantic_fields_set__", set(names.intersection(fields_set)))
         # Made for this one only. Referred to again and again, they would be gone through as often.
         values.clear()
         fields_set.clear()

@@ -25,7 +25,7 @@ import pytest
 from markupsafe import Markup
 
 from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
-from flask_picklesession.pickling import restorers
+from flask_picklesession.pickling import records, restorers
 from flask_picklesession.pickling.entries import layout_for
 from flask_picklesession.pickling.limits import Limits
 from flask_picklesession.pickling.names import MARKER
@@ -530,6 +530,57 @@ def test_path_of_thousands_of_parts_is_refused(serializer: PickleSerializer) -> 
         serializer.dump_value(PurePosixPath(text), "value")
 
 
+def pydantic_state(names: list[Any]) -> Any:
+    shape = shape_of(Model, None)
+    assert shape.fill is not None
+    model = shape.make()
+    shape.fill(model, ({"a": 1, "newer": 2}, names))
+    return model
+
+
+def test_pydantic_names_that_are_no_text_are_not_hashed() -> None:
+    """Found in review: a hundred thousand references to one address were hashed for each field, for seconds."""
+    asked: list[object] = []
+    hashed = type("Asked", (), {"__hash__": lambda self: asked.append(self) or 1})()
+
+    with pytest.raises(PayloadError, match="names"):
+        pydantic_state([hashed])
+
+    assert asked == []
+
+
+def test_pydantic_names_are_no_more_than_there_are_fields() -> None:
+    """Those of this class and of a newer one; what this class does not know is left out."""
+    assert pydantic_state(["a", "b", "newer", "newest"]).model_fields_set == {"a", "b"}
+    with pytest.raises(PayloadError, match="names"):
+        pydantic_state(["a"] * 5)
+
+
+def test_pydantic_names_that_are_no_fields_are_not_written(serializer: PickleSerializer) -> None:
+    """An application can make up such a model: it comes back."""
+    model = Model.model_construct(_fields_set={"a", *map(str, range(100))}, a=1)
+
+    assert serializer.load_value(serializer.dump_value(model)).model_fields_set == {"a"}
+
+
+@pytest.mark.parametrize("kind", ["record", "named tuple"])
+def test_fields_are_looked_up(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Found in review: each unknown name was compared with each field of a class."""
+    known_ones: list[object] = []
+
+    def by_name(stored: Any, values: Any, known: Any) -> Any:
+        known_ones.append(known)
+        return original(stored, values, known)
+
+    original = records._by_name
+    monkeypatch.setattr(records, "_by_name", by_name)
+    shape = shape_of(Node if kind == "record" else Point, None)
+    make: Any = shape.make_flat or shape.make
+    make(("x", "newer", "name"), 1, 2, 3)
+
+    assert [type(known) for known in known_ones] == [frozenset]
+
+
 def test_pydantic_field_that_is_no_text_is_refused(serializer: PickleSerializer) -> None:
     """Its names are compared with those of the fields, and kept: what they are must cost nothing."""
     name = "tests.pickling.models:Model"
@@ -537,7 +588,7 @@ def test_pydantic_field_that_is_no_text_is_refused(serializer: PickleSerializer)
     first = a.name(name) + a.EMPTY_TUPLE + a.REDUCE + setter + a.get(3)
     state = a.DICT + a.small(1) + a.small(1) + b"s" + a.LIST + a.TUPLE2
 
-    with pytest.raises(PayloadError, match="another class"):
+    with pytest.raises(PayloadError, match="names"):
         serializer.load_value(a.segment(first, state, a.APPLY))
 
 
