@@ -62,6 +62,9 @@ class Node:
 
 _Parts = list[tuple[str | Node | None, Node]]
 
+#: A part's label, and its position.
+_Place = tuple[str | Node | None, int]
+
 
 def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) -> Node:
     """Return the tree of a session: a dict whose values are segments, each read in turn.
@@ -387,12 +390,13 @@ def render(root: Node, *, values: bool = False) -> str:
     """
     lines: list[str] = []
     numbers, shown = _shared(root), set[int]()
-    left: list[tuple[int, str, Node]] = [(0, "", root)]
+    left: list[tuple[int, _Place | None, Node]] = [(0, None, root)]
     while left:
-        depth, label, node = left.pop()
+        depth, place, node = left.pop()
         if len(lines) >= MAX_LINES:
             lines.append(f"... more than {MAX_LINES} lines")
             break
+        label = "" if place is None else _label(*place, values=values or depth == 1) + ": "
         lines.append("  " * depth + label + _described(node, numbers, shown, values=values))
         if id(node) in shown:
             continue
@@ -401,40 +405,42 @@ def render(root: Node, *, values: bool = False) -> str:
         if node.children and depth >= MAX_SHOWN_DEPTH:
             lines.append("  " * (depth + 1) + "... deeper")
             continue
-        children = [
-            (depth + 1, _label(label, position, values=values or not depth) + ": ", child)
-            for position, (label, child) in enumerate(node.children)
-        ]
-        left += reversed(children)
+        left += reversed(
+            [(depth + 1, (label, position), child) for position, (label, child) in enumerate(node.children)]
+        )
     return "\n".join(lines)
 
 
 def as_json(root: Node, *, values: bool = False) -> dict[str, Any]:
-    """Return a tree as what :func:`json.dumps` takes.
+    """Return a tree as what :func:`json.dumps` takes: as many parts as :func:`render` shows. ``cut`` marks the others.
 
     :param values: as in :func:`render`.
     """
     numbers, shown = _shared(root), set[int]()
     result: dict[str, Any] = {}
     left: list[tuple[int, dict[str, Any], Node]] = [(0, result, root)]
-    count = 0
+    # Parts that may still be shown.
+    free = MAX_LINES - 1
     while left:
         depth, filled, node = left.pop()
-        count += 1
         filled.update(_facts(node, values=values))
         if id(node) in numbers:
             filled["reference"] = numbers[id(node)]
         if id(node) in shown or not node.children:
             continue
         shown.add(id(node))
-        if depth >= MAX_SHOWN_DEPTH or count >= MAX_LINES:
+        children = node.children[:free] if depth < MAX_SHOWN_DEPTH else []
+        if len(children) < len(node.children):
             filled["cut"] = True
+        free -= len(children)
+        if not children:
             continue
-        filled["parts"] = []
-        for position, (label, child) in enumerate(node.children):
-            part: dict[str, Any] = {"label": _label(label, position, values=values or not depth)}
-            filled["parts"].append(part)
-            left.append((depth + 1, part, child))
+        parts: list[dict[str, Any]] = [
+            {"label": _label(label, position, values=values or not depth)}
+            for position, (label, _child) in enumerate(children)
+        ]
+        filled["parts"] = parts
+        left += [(depth + 1, part, child) for part, (_label_of, child) in zip(parts, children, strict=True)][::-1]
     return result
 
 

@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -255,3 +256,29 @@ class TestCost:
         root = inspect_value(a.segment(a.name("decimal:Decimal"), a.NONE, a.NONE, a.TUPLE2, names, a.TUPLE2, a.REDUCE))
 
         assert root.kind == "restored"
+
+    @pytest.mark.parametrize("show", [render, as_json])
+    def test_what_is_not_shown_is_not_labelled(self, monkeypatch: pytest.MonkeyPatch, show: Callable[..., Any]) -> None:
+        """Forty-nine thousand times one long key became 67 MiB of JSON."""
+        key = a.text("\U000e0001" * 60)
+        root = inspect_value(a.segment(key, a.DICT, b"(", a.get(0) * 40_000, b"u"))
+        labels: list[object] = []
+        monkeypatch.setattr(inspector, "_label", lambda label, position, *, values: labels.append(label) or "label")
+
+        show(root, values=True)
+
+        assert len(labels) == inspector.MAX_LINES - 1
+
+    def test_json_is_cut_as_lines_are(self) -> None:
+        """The first parts stand there, and a mark where others were."""
+        numbers = a.LIST + b"(" + b"".join(a.small(number % 256) for number in range(20_000)) + b"e"
+        root = inspect_value(a.segment(b"(", numbers, a.LIST + a.NONE + b"a", a.TUPLE))
+
+        found = as_json(root, values=True)
+        first, last = found["parts"]
+
+        assert "cut" not in found
+        assert first["cut"] is last["cut"] is True
+        assert [part["value"] for part in first["parts"][:3]] == ["0", "1", "2"]
+        assert len(first["parts"]) == inspector.MAX_LINES - 3
+        assert "parts" not in last
