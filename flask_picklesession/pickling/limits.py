@@ -59,8 +59,11 @@ class Limits:
 
     @property
     def max_int_bytes(self) -> int:
-        """Bytes of an int that has no more digits: a digit has log2(10) bits, and one bit is the sign's."""
-        return self.max_int_digits * 33_219 // 80_000
+        """Bytes of an int that has no more digits: a digit has log2(10) bits, and one bit is the sign's.
+
+        Eight at least: so many have ids and times.
+        """
+        return max(8, self.max_int_digits * 33_219 // 80_000)
 
 
 DEFAULT_LIMITS = Limits()

@@ -27,6 +27,9 @@ _ABSENT: Any = object()
 MOST_COMBINATIONS = 1 << 16
 _NOTHING: dict[str, Any] = {}
 
+#: Where attrs keeps a hash that it has computed (``cache_hash=True``), and ``None`` before.
+_CACHED_HASH = "_attrs_cached_hash"
+
 #: Reduced: the arguments of the restorer, or arguments of the maker and the state.
 Reduced = tuple[tuple[Any, ...], Any]
 
@@ -127,6 +130,9 @@ def _enum_shape(cls: type[enum.Enum]) -> Shape:
     members = dict(cls.__members__)
 
     def flat(member: enum.Enum) -> tuple[Any, ...]:
+        # Not one that a _missing_ made: nothing but that knows it.
+        if members.get(member.name) is not member:
+            raise Refused("is no member that its class names")
         return (member.name,)
 
     def make(name: str) -> enum.Enum:
@@ -306,17 +312,20 @@ class _Reader:
         # Slots are set by their descriptors: what the class itself does on assignment must not run.
         self._slots = {
             name: found
-            for name in names
+            for name in (*names, _CACHED_HASH)
             if isinstance(found := inspect.getattr_static(cls, name, None), MemberDescriptorType)
         }
-        #: Whether all fields stand in the instance's ``__dict__``.
-        self.is_plain = not self._slots
+        self._caches_hash = _caches_hash(cls)
+        #: Whether all fields stand in the instance's ``__dict__``, and nothing else.
+        self.is_plain = not self._slots and not self._caches_hash
         self._count = len(names)
         # Of a single name it would not return a tuple.
         self._get = itemgetter(*names) if self.is_plain and len(names) > 1 else None
         self._ignored = {
             name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, cached_property)
-        }
+        } | _made_slots(cls)
+        if self._caches_hash:
+            self._ignored.add(_CACHED_HASH)
         self._all_slots = self._slot_names()
 
     def _slot_names(self) -> dict[str, MemberDescriptorType]:
@@ -348,7 +357,8 @@ class _Reader:
             if name not in self._known and name not in self._ignored:
                 raise Refused(f"has the attribute {name!r}, which its class does not declare as a field")
         for name, slot in self._all_slots.items():
-            if name not in self._known and _slot_value(slot, instance) is not _ABSENT:
+            is_foreign = name not in self._known and name not in self._ignored
+            if is_foreign and _slot_value(slot, instance) is not _ABSENT:
                 raise Refused(f"has the slot {name!r}, which its class does not declare as a field")
         found = {}
         for name in self._names:
@@ -368,12 +378,32 @@ class _Reader:
                 if name not in found and name in self._defaults:
                     found[name] = self._defaults[name]()
             _keep(instance, unknown)
+        if self._caches_hash:
+            # As its __init__ does.
+            found[_CACHED_HASH] = None
         for name, value in found.items():
             slot = self._slots.get(name)
             if slot is None:
                 instance.__dict__[name] = value
             else:
                 slot.__set__(instance, value)
+
+
+def _caches_hash(cls: type) -> bool:
+    """Tell whether attrs made a ``__hash__`` that keeps what it has computed."""
+    codes = (getattr(vars(base).get("__hash__"), "__code__", None) for base in cls.__mro__)
+    return any(_CACHED_HASH in code.co_names for code in codes if code is not None)
+
+
+def _made_slots(cls: Any) -> set[str]:
+    """Return the slots that attrs made beside those of the fields: for what cached properties have computed."""
+    return {
+        name
+        for base in cls.__mro__
+        if "__attrs_attrs__" in vars(base)
+        for name in vars(base).get("__slots__", ())
+        if name not in {attribute.name for attribute in vars(base)["__attrs_attrs__"]}
+    }
 
 
 def _slot_value(slot: MemberDescriptorType, instance: Any) -> Any:

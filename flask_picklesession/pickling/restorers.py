@@ -196,6 +196,8 @@ _is_plain_datetime = re.compile(
 def _check_zone(zone: tzinfo | None) -> None:
     if zone is not None and type(zone) not in (timezone, ZoneInfo):
         raise Refused(f"has a time zone of the type {type(zone).__qualname__}; use datetime.timezone or zoneinfo")
+    if type(zone) is ZoneInfo and not _is_known(zone):
+        raise Refused("has a time zone that is none of the database")
 
 
 def _reduce_datetime(value: datetime) -> tuple[Any, ...]:
@@ -279,9 +281,20 @@ def _restore_timezone(offset: timedelta, name: str | None = None) -> timezone:
 
 
 def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
-    if not ZONE_KEY.match(value.key or "") or value.key.startswith(_OTHER_ZONES):
+    if not _is_known(value):
         raise Refused("has no IANA key")
     return (value.key,)
+
+
+def _is_known(zone: ZoneInfo) -> bool:
+    """Tell whether a zone can be had by its key: one that was read from a file can have any."""
+    if not ZONE_KEY.match(zone.key or "") or zone.key.startswith(_OTHER_ZONES):
+        return False
+    try:
+        _zone(zone.key)
+    except (LookupError, ValueError, OSError):
+        return False
+    return True
 
 
 # Where Debian's database has all zones once more, and once more with leap seconds.
@@ -356,6 +369,9 @@ def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callab
             raise Refused(f"has more than {MAX_PATH} characters")
         if _separators(text) >= MAX_PATH_PARTS:
             raise Refused(f"has more than {MAX_PATH_PARTS} parts")
+        # PureWindowsPath("./c:foo") is written as what begins with a drive.
+        if cls is PureWindowsPath and ":" in text and cls(text) != value:
+            raise Refused("is not what its text says")
         return (text,)
 
     def restore(text: str) -> PurePath:

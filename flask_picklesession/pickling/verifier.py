@@ -139,6 +139,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     odd_keys = odd_size = 0
     most_odd_size = HASHED_PER_TWO_BYTES * len(data) + 2 * SPARE_HASHED
     max_odd_keys = limits.max_odd_keys
+    max_int_bytes = limits.max_int_bytes
     i = 2
     while True:
         opcode = data[i]
@@ -517,6 +518,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == 0x8A:  # LONG1
             length = data[i + 1]
+            if length > max_int_bytes:
+                raise LimitError("max_int_digits")
             i += 2 + length
             push(ODD + ((length * length >> LONG_SHIFT) << 1))
 
@@ -689,6 +692,8 @@ def _run_container(data: bytes, limits: Limits) -> int:
             # The value.
             opcode = data[i]
             if opcode == 0x8C or opcode == 0x43 or opcode == 0x8A:  # SHORT_BINUNICODE, SHORT_BINBYTES, LONG1
+                if opcode == 0x8A and data[i + 1] > limits.max_int_bytes:
+                    raise LimitError("max_int_digits")
                 i += 2 + data[i + 1]
             elif opcode == 0x4B:  # BININT1
                 i += 2

@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 from markupsafe import Markup
 
 from flask_picklesession import AllowList, LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
 from flask_picklesession.pickling import KeptFields, Limits
 
+from . import assembler as a
 from . import models
 from .models import (
     Attrs,
@@ -321,6 +324,58 @@ class TestRefusal:
             serializer.dumps({5: 1})  # type: ignore[dict-item]  # what is tested
 
 
+def own_zone(key: str) -> ZoneInfo:
+    """Return a zone that was read from a file, with any key."""
+    data = struct.pack(">4sc15x6I", b"TZif", b"1", 0, 0, 0, 0, 1, 4) + b"\0" * 6 + b"UTC\0"
+    return ZoneInfo.from_file(io.BytesIO(data), key=key)
+
+
+class Made(enum.Enum):
+    KNOWN = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Made:
+        made = object.__new__(cls)
+        made._name_, made._value_ = f"MADE{value}", value  # type: ignore[assignment]  # as applications do
+        return made
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: own_zone("My/Zone"), "v[0]"),
+        (lambda: own_zone("Europe"), "v[0]"),
+        (lambda: datetime(2026, 1, 1, tzinfo=own_zone("My/Zone")), "v[0]"),
+        (lambda: time(1, tzinfo=own_zone("My/Zone")), "v[0]"),
+        (lambda: Made(5), "v[0]"),
+    ],
+    ids=["zone", "folder of zones", "datetime", "time", "enum"],
+)
+def test_what_could_not_be_found_again_is_refused(make: Callable[[], Any], path: str) -> None:
+    """Found in review: it was stored, and could not be loaded."""
+    serializer = PickleSerializer([Made])
+
+    with pytest.raises(TypeRefusedError) as caught:
+        serializer.dump_value([make()], "v")
+
+    assert caught.value.path == path
+    assert serializer.dump_value([Made.KNOWN, ZoneInfo("UTC")])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [PureWindowsPath("./c:foo"), PureWindowsPath("d/c:foo").relative_to("d"), PureWindowsPath("c:/a:b")],
+    ids=range(3),
+)
+def test_path_that_looks_like_a_drive(serializer: PickleSerializer, path: PureWindowsPath) -> None:
+    """Found in review: in Python 3.11 its text is that of another path. Refused there, and else it comes back."""
+    if PureWindowsPath(str(path)) == path:
+        assert serializer.load_value(serializer.dump_value(path)) == path
+        return
+    with pytest.raises(TypeRefusedError, match="not what its text says"):
+        serializer.dump_value(path)
+
+
 class SubPoint(Point):
     pass
 
@@ -462,6 +517,32 @@ class TestLimits:
             serializer.dumps({"a": "x" * 500, "b": "x" * 620, "n": 1})
 
         assert caught.value.limit == "max_size"
+
+
+class TestInts:
+    """Found in review: a limit below 614 digits did not hold within values."""
+
+    @pytest.mark.parametrize("value", [10**100, [10**100], {10**100: 1}], ids=["alone", "item", "key"])
+    def test_short_limit_holds(self, value: Any) -> None:
+        """At write, with the path, and at read."""
+        strict = PickleSerializer(limits=Limits(max_int_digits=50))
+        written = PickleSerializer().dump_value(value)
+
+        with pytest.raises(LimitExceededError) as caught:
+            strict.dump_value(value)
+        with pytest.raises(PayloadError, match="max_int_digits"):
+            strict.loads(PickleSerializer().dump_container({"k": written}))
+
+        assert caught.value.limit == "max_int_digits"
+
+    @pytest.mark.parametrize("digits", [1, 10, 50])
+    def test_small_ints_are_always_stored(self, digits: int) -> None:
+        """Alone and in a list alike."""
+        serializer = PickleSerializer(limits=Limits(max_int_digits=digits))
+
+        assert serializer.loads(serializer.dumps({"a": 2**60, "b": [-(2**60)]})) == {"a": 2**60, "b": [-(2**60)]}
+        with pytest.raises(PayloadError, match="max_int_digits"):
+            serializer.load_value(a.segment(a.long(2**400)))
 
 
 class TestPayload:
@@ -753,6 +834,16 @@ def named(cls: type) -> models.AllowList:
     return allow
 
 
+@attrs.define
+class Computed:
+    number: int
+    other: int = 0
+
+    @cached_property
+    def following(self) -> int:
+        return self.number + 1
+
+
 class TestOddities:
     """Shapes of values that few applications have, and none may lose."""
 
@@ -799,6 +890,39 @@ class TestOddities:
         assert loaded.name == "x"
         assert set(vars(loaded)) == {"name", "children", "parent"}
         assert loaded.parent is None
+
+    def test_attrs_class_with_what_it_has_computed(self) -> None:
+        """Found in review: once a cached property was used, it was refused. It is computed again."""
+        serializer = PickleSerializer([Computed])
+        value = Computed(1)
+        assert value.following == 2
+
+        loaded = serializer.load_value(serializer.dump_value(value))
+        loaded.number = 5
+
+        assert loaded.following == 6
+
+    @pytest.mark.parametrize("slots", [True, False])
+    def test_attrs_class_that_keeps_its_hash(self, slots: bool) -> None:
+        """Found in review: it was refused. Its hash is another one in each process."""
+        cls = attrs.make_class("Kept", ["a", "b"], slots=slots, frozen=True, cache_hash=True, unsafe_hash=True)
+        serializer = PickleSerializer([cls])
+        before = {cls("x", 1): cls("y", 2)}
+
+        loaded = serializer.load_value(serializer.dump_value(before))
+        (key,) = loaded
+
+        assert loaded == before
+        assert hash(key) == hash(cls("x", 1))
+        assert loaded[key]._attrs_cached_hash is None
+
+    def test_slot_of_a_field_that_was_not_named_is_refused(self) -> None:
+        """What attrs computes is left behind, and nothing else."""
+        allow = AllowList()
+        allow(Computed, fields=("other",))
+
+        with pytest.raises(TypeRefusedError, match="slot 'number'"):
+            PickleSerializer(allow).dump_value(Computed(1))
 
     def test_attrs_default_that_takes_self(self) -> None:
         """A default that is computed from the instance is left out for older records."""
