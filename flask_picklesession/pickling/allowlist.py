@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast, overload
 from ..exceptions import RegistrationError
 from .entries import Kind, restorer_entry
 from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
-from .records import KeptFields, Shape, shape_of
+from .records import KeptFields, Shape, Trial, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
 
 C = TypeVar("C", bound=type)
@@ -56,7 +56,7 @@ class Allowed(NamedTuple):
     #: What its name ends with, kind, restorer.
     restorers: tuple[tuple[str, Kind, Restorer], ...]
     is_immutable: bool
-    is_risky: bool
+    trial: Trial
     has_names: bool
 
 
@@ -217,7 +217,7 @@ class AllowList:
         else:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
         self._register(
-            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, shape.is_risky, shape.has_names)
+            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, _trial_of(cls, shape), shape.has_names)
         )
 
     def _put_container(self, cls: type, reduce: Any, make: Callable[..., Any], fill: Callable[..., None]) -> None:
@@ -228,7 +228,7 @@ class AllowList:
             arguments, content = reduce(value)
             return maker, arguments, content, None, None, setter
 
-        self._register(Allowed(cls, name, (), reducer, _record_restorers(make, fill), False, False, False))
+        self._register(Allowed(cls, name, (), reducer, _record_restorers(make, fill), False, Trial.NONE, False))
 
     def _register(self, allowed: Allowed) -> None:
         self._refuse_if_frozen(type_name(allowed.cls))
@@ -302,6 +302,13 @@ def _written_names(allowed: Allowed) -> Iterable[tuple[bytes, Kind, Restorer]]:
 
 def _record_restorers(make: Callable[..., Any], fill: Callable[..., None]) -> tuple[tuple[str, Kind, Restorer], ...]:
     return (("", Kind.MAKER, sealed(make)), (STATE_SUFFIX, Kind.SETTER, sealed(fill)))
+
+
+def _trial_of(cls: Any, shape: Shape) -> Trial:
+    if not shape.is_risky:
+        return Trial.NONE
+    is_hashed = cls.__hash__ not in (None, object.__hash__)
+    return Trial.GUARDED if is_hashed and shape.flat is None else Trial.QUICK
 
 
 def _flat_reducer(token: Token, flat: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], Reduction]:

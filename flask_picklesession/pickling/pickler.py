@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from .allowlist import LAZY_STRINGS, Allowed, Reduction, text_reduction, type_name, with_kept
 from .frames import without_frames
 from .names import Token
-from .records import KeptFields
+from .records import KeptFields, Trial
 from .restorers import Refused
 
 
@@ -40,8 +40,8 @@ class ValuePickler(pickle.Pickler):
         self._allowed = allowed
         self._conversions = conversions
         self._kept: KeptFields | None = None
-        #: Whether the last value held one whose restoring can only be judged by a try.
-        self.is_risky = False
+        #: What must be tried of the last value, for the riskiest that it held.
+        self.trial = Trial.NONE
         self._set_reducer(_quick_reducer(allowed, self._reduce_other))
 
     def _set_reducer(self, reducer: Callable[[Any], Reduction]) -> None:
@@ -59,7 +59,7 @@ class ValuePickler(pickle.Pickler):
                 reduction = allowed.reduce(value)
             except Refused as error:
                 raise RefusedValue(value, str(error)) from None
-            self.is_risky = self.is_risky or allowed.is_risky
+            self.trial = max(self.trial, allowed.trial)
             return with_kept(reduction, self._kept, value) if self._kept and allowed.has_names else reduction
         convert = self._conversions.get(cls)
         if convert is None and type_name(cls) in LAZY_STRINGS:
@@ -77,7 +77,7 @@ class ValuePickler(pickle.Pickler):
         if kept:
             self._kept = kept
             self._set_reducer(self._reduce_other)
-        self.is_risky = False
+        self.trial = Trial.NONE
         self._file.seek(0)
         self._file.truncate()
         self.clear_memo()
@@ -92,7 +92,7 @@ class ValuePickler(pickle.Pickler):
 
 
 def _quick_reducer(allowed: dict[type, Allowed], other: Callable[[Any], Reduction]) -> Callable[[Any], Reduction]:
-    reduce = {cls: found.reduce for cls, found in allowed.items() if not found.is_risky}
+    reduce = {cls: found.reduce for cls, found in allowed.items() if not found.trial}
     reduce[Token] = attrgetter("written")
     find = reduce.get
 

@@ -13,6 +13,7 @@ import enum
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from enum import IntEnum
 from functools import cached_property
 from operator import itemgetter
 from types import MemberDescriptorType
@@ -60,6 +61,16 @@ class KeptFields:
 
 #: Where the value that is being restored keeps fields; ``None`` where nobody asks for them again.
 kept_fields: ContextVar[KeptFields | None] = ContextVar("kept_fields", default=None)
+
+
+class Trial(IntEnum):
+    """What must be tried when a value is stored, as nothing else shows that it can be restored."""
+
+    NONE = 0
+    #: Restoring may run code of the application, or fail for other reasons.
+    QUICK = 1
+    #: It may also be hashed before it is whole: then its hash is to be looked at again.
+    GUARDED = 2
 
 
 class Shape(NamedTuple):

@@ -15,8 +15,8 @@ from .entries import LimitError
 from .limits import DEFAULT_LIMITS, Limits
 from .paths import find_path, shown_key
 from .pickler import RefusedValue, ValuePickler, dump_scalars
-from .records import KeptFields, kept_fields
-from .unpickler import AllowListUnpickler, GuardedUnpickler, unpickle, unpicklers_for
+from .records import KeptFields, Trial, kept_fields
+from .unpickler import AllowListUnpickler, GuardedUnpickler, UnfinishedKeyError, unpickle, unpicklers_for
 from .verifier import verify_container, verify_segment
 
 #: What stands in a payload for a value: itself, if it is a scalar, or the bytes of its segment.
@@ -134,11 +134,16 @@ class PickleSerializer:
                 limit = "max_int_digits" if type(value) is int else "max_value_size"
                 raise self._limit_exceeded(limit, value, path, 0 if type(value) is int else _encoded_size(value))
             return value  # type: ignore[no-any-return]  # a scalar
-        segment, is_risky = self._pickle(value, path, kept)
+        segment, trial = self._pickle(value, path, kept)
         try:
-            self._verify(segment, is_risky)
+            self._verify(segment, trial)
         except LimitError as error:
             raise self._limit_exceeded(error.limit, value, path, len(segment)) from None
+        except UnfinishedKeyError as error:
+            container = error.container
+            # What was built of it has the same paths.
+            found = find_path(error.root, path, lambda item, _depth: item is container) or path
+            raise _not_restorable(value, found, error) from None
         except PayloadError as error:
             raise _not_restorable(value, path, error) from error
         return segment
@@ -216,10 +221,10 @@ class PickleSerializer:
         if type(value) in _SCALARS:
             return None if _is_same_scalar(value, stored) else self.dump_value(value, path, kept)
         try:
-            segment, is_risky = self._write(value, kept)
+            segment, trial = self._write(value, kept)
             if segment == stored or self._rewritten(stored) == segment:
                 return None
-            self._verify(segment, is_risky)
+            self._verify(segment, trial)
         except Exception:
             # A planted value may fail with whatever code of the application raises. No path is looked for yet.
             if not self._can_be_stored(stored):
@@ -261,7 +266,7 @@ class PickleSerializer:
 
     # -- helpers
 
-    def _pickle(self, value: Any, path: str, kept: KeptFields | None) -> tuple[bytes, bool]:
+    def _pickle(self, value: Any, path: str, kept: KeptFields | None) -> tuple[bytes, Trial]:
         """Write a value, or say where in it stands what is refused."""
         try:
             return self._write(value, kept)
@@ -270,28 +275,28 @@ class PickleSerializer:
         except RecursionError:
             raise self._limit_exceeded("max_depth", value, path, 0) from None
 
-    def _write(self, value: Any, kept: KeptFields | None) -> tuple[bytes, bool]:
-        """Return what is written for a value, and whether only a try can show that it can be restored.
+    def _write(self, value: Any, kept: KeptFields | None) -> tuple[bytes, Trial]:
+        """Return what is written for a value, and what must be tried to show that it can be restored.
 
         :raises RefusedValue: if something in it cannot be stored.
         :raises RecursionError: if it is too deep.
         """
         pickler = self._picklers.pop() if self._picklers else ValuePickler(self._reducers, self._conversions)
         try:
-            return pickler.dump_value(value, kept), pickler.is_risky
+            return pickler.dump_value(value, kept), pickler.trial
         finally:
             self._picklers.append(pickler)
 
-    def _verify(self, segment: bytes, is_risky: bool) -> None:
+    def _verify(self, segment: bytes, trial: Trial) -> None:
         """Make sure that what was written can be read back.
 
         :raises PayloadError: if it cannot.
         """
         if self._verdicts.has(segment):
             return
-        if verify_segment(segment, self._entries, self._limits):
+        if verify_segment(segment, self._entries, self._limits) or trial is Trial.GUARDED:
             unpickle(segment, self._guarded)
-        elif is_risky:
+        elif trial:
             unpickle(segment, self._unpickler)
         self._verdicts.add(segment)
 

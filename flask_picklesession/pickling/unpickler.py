@@ -36,6 +36,19 @@ _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 _PLAIN = (str, Markup, bytes, complex, bool, date, datetime, time, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 
+class UnfinishedKeyError(PayloadError):
+    """A key had another hash when it was put in: it will not be found where it stands.
+
+    :param root: the value that was built.
+    :param container: the dict or set with this key.
+    """
+
+    def __init__(self, root: object, container: object) -> None:
+        self.root = root
+        self.container = container
+        super().__init__("a key that was hashed before it was whole")
+
+
 class _Table:
     """Names become restorers of one allow-list, and nothing else."""
 
@@ -68,7 +81,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     A dict or set compares what it is given with all that has the same hash: for keys that all collide that is the
     square of their number, whatever the limits of their number are. Their hashes are only known when they are there,
     so this looks at each before it is put in. It is the pickle module's own unpickler in Python, which the C one
-    mirrors, with four methods replaced: several times slower, and used only for what has such keys, once.
+    mirrors, with a few methods replaced: several times slower, and used only for what has such keys, once.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
@@ -83,6 +96,19 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         # Containers by id, each with its keys by hash. They are held, so that no id is used twice.
         self._seen: dict[int, tuple[object, dict[int, list[Any]]]] = {}
         self._keys = self._collisions = 0
+
+    def load(self) -> Any:
+        """Build the value.
+
+        :raises UnfinishedKeyError: if a record in a cycle was put in as a key before it was filled in, and its hash
+            did not fail, but looked at defaults of its class.
+        """
+        root = super().load()
+        for container, hashes in self._seen.values():
+            for before, keys in hashes.items():
+                if any(hash(key) != before for key in keys):
+                    raise UnfinishedKeyError(root, container)
+        return root
 
     def _look_at(self, keys: Sequence[Any], container: object) -> None:
         _container, hashes = self._seen.setdefault(id(container), (container, {}))

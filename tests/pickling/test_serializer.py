@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -206,6 +206,71 @@ class TestReferences:
 
         with pytest.raises(TypeRefusedError, match="could not be read back"):
             serializer.dump_value(hashed)
+
+
+@dataclass(unsafe_hash=True)
+class Member:
+    """Its hash looks at a field that the class has a default for: it can be had before the field is there."""
+
+    number: int = 0
+    friends: Any = field(default=None, compare=False)
+
+
+@dataclass(unsafe_hash=True)
+class Constant:
+    friends: Any = field(default=None, compare=False)
+
+
+def friends(put: Callable[[Any], Any]) -> Member:
+    one, two = Member(1), Member(2)
+    one.friends, two.friends = put(two), put(one)
+    return one
+
+
+def friend_of_itself() -> Member:
+    one = Member(1)
+    one.friends = {one}
+    return one
+
+
+class TestHalfBuiltKeys:
+    """Found in review: a record in a cycle was put in by the hash of its class's defaults, and not found afterwards."""
+
+    @pytest.mark.parametrize(
+        ("make", "path"),
+        [
+            (lambda: friends(lambda friend: {friend}), "v.friends element.friends"),
+            (lambda: friends(lambda friend: {friend: 1}), "v.friends key Member.friends"),
+            (lambda: friends(lambda friend: frozenset([friend])), "v"),
+            (lambda: friends(lambda friend: OrderedDict({friend: 1})), "v"),
+            (friend_of_itself, "v.friends"),
+        ],
+        ids=["set", "dict", "frozenset", "OrderedDict", "itself"],
+    )
+    def test_refused_when_stored(self, make: Callable[[], Member], path: str) -> None:
+        """With the path of what it would not be found in, where that is no new one."""
+        with pytest.raises(TypeRefusedError, match="hashed before it was whole") as caught:
+            PickleSerializer([Member]).dump_value(make(), "v")
+
+        assert caught.value.path == path
+
+    def test_refused_when_loaded(self) -> None:
+        """Where the value has several such keys."""
+        serializer = PickleSerializer([Member])
+
+        with pytest.raises(PayloadError, match="hashed before it was whole"):
+            serializer.load_value(serializer.written(friends(lambda friend: {friend})))
+
+    def test_hash_that_stays_the_same(self) -> None:
+        """Such a key is found."""
+        serializer = PickleSerializer([Constant, Member], verdicts_kept=0)
+        one = Constant()
+        one.friends = {one}
+
+        loaded = serializer.load_value(serializer.dump_value([one, {Member(1): 1, Member(2): {Member(3)}}]))
+
+        assert loaded[0] in loaded[0].friends
+        assert loaded[1] == {Member(1): 1, Member(2): {Member(3)}}
 
 
 class FrozenHolder:
