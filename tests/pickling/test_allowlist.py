@@ -174,8 +174,12 @@ class TestArrays:
             numpy.array([True, False]),
             numpy.array(["a", "bc"]),
             numpy.zeros((0, 3)),
+            numpy.array("\U0010ffff"),
+            numpy.array(["b", "\U0010ffff"], dtype=">U3"),
+            numpy.array([], dtype="U5"),
+            numpy.zeros(0, dtype="b1"),
         ],
-        ids=range(5),
+        ids=range(9),
     )
     def test_come_back(self, array: Any) -> None:
         """Plain arrays, once they are allowed: equal, of the same dtype, writable."""
@@ -185,6 +189,29 @@ class TestArrays:
         assert numpy.array_equal(loaded, array)
         assert loaded.dtype == array.dtype
         assert loaded.flags.writeable
+
+    @pytest.mark.parametrize(
+        ("dtype", "shape", "data"),
+        [
+            ("<U1", (2,), b"\xff" * 8),
+            ("<U1", (), b"\x00\x00\x11\x00"),
+            (">U2", (1,), b"\x00\x00\x00a\x00\x11\x00\x00"),
+            ("|b1", (3,), b"\x00\x01\x02"),
+            ("<f8", (2**40, 0), b""),
+            ("<f8", (2**20, 0, 2**20), b""),
+        ],
+        ids=range(6),
+    )
+    def test_bytes_that_no_item_has(self, dtype: str, shape: tuple[int, ...], data: bytes) -> None:
+        """Found in review: numpy takes them, and fails when the array is shown, or makes a list of them for ever."""
+        from flask_picklesession.pickling.arrays import restore_array
+
+        hostile = numpy.frombuffer(data, dtype=dtype).reshape(shape)
+
+        with pytest.raises(ValueError, match=r"empty array|beyond Unicode|booleans"):
+            restore_array(dtype, shape, data)
+        with pytest.raises(TypeRefusedError):
+            PickleSerializer([numpy.ndarray]).dump_value(hostile)
 
     def test_objects_are_refused(self) -> None:
         """An array of objects would be pickles within the pickle."""
