@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from .merge import ABSENT
+from .pickling.unpickler import is_quickly_compared
 
 #: What comparing or adding values raises that are no numbers, dates out of range, or records in a circle.
 NOT_OF_A_KIND: Final = (TypeError, ValueError, ArithmeticError, RecursionError)
+
+_NUMBERS = (int, float, complex, Decimal, Fraction)
 
 #: base, mine, theirs -> the merged value.
 Policy = Callable[[Any, Any, Any], Any]
@@ -33,6 +38,8 @@ def largest(base: Any, mine: Any, theirs: Any) -> Any:
     """Take the larger value: for what only grows, such as the last time that something was seen."""
     if mine is ABSENT or theirs is ABSENT:
         return theirs if mine is ABSENT else mine
+    if not _are_quick(mine, theirs):
+        return mine
     try:
         return max(mine, theirs)
     except NOT_OF_A_KIND:
@@ -41,10 +48,21 @@ def largest(base: Any, mine: Any, theirs: Any) -> Any:
 
 def counter(base: Any, mine: Any, theirs: Any) -> Any:
     """Add up what both sides added: for numbers."""
+    if not all(type(side) is Counter or _are_quick(_zero(side)) for side in (base, mine, theirs)):
+        return mine
     try:
         return _zero(theirs) + _zero(mine) - _zero(base)
     except NOT_OF_A_KIND:
         return mine
+
+
+def _are_quick(*values: object) -> bool:
+    """Tell whether values are numbers, or made of few plain parts, as what these policies are for is.
+
+    What holds itself may be compared for minutes before Python gives up, and the sum of two arrays takes the product of
+    their sizes.
+    """
+    return all(isinstance(value, _NUMBERS) or is_quickly_compared(value) for value in values)
 
 
 def _zero(value: Any) -> Any:

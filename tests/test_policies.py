@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Address
 from typing import Any
 
+import numpy
 import pytest
 from flask import flash, get_flashed_messages, session
 
@@ -30,7 +32,14 @@ from .support import Browser, plant
         ("max", 1, ABSENT, 3, 3),
         ("max", 1, 2, ABSENT, 2),
         ("max", 1, "x", 3, "x"),
+        ("max", ABSENT, 1e-300, 1e300, 1e300),
+        ("max", ABSENT, 10**100, 10**200, 10**200),
+        ("max", ABSENT, (1, "a"), (2, "a"), (2, "a")),
+        ("max", ABSENT, "a", "b" * 1000, "b" * 1000),
+        ("max", ABSENT, [1] * 40, [2] * 40, [1] * 40),
         ("counter", 5, 6, 8, 9),
+        ("counter", Counter(a=1), Counter(a=2), Counter(a=1, b=1), Counter(a=2, b=1)),
+        ("counter", ABSENT, timedelta(1), timedelta(2), timedelta(1)),
         ("counter", ABSENT, 1, 1, 2),
         ("counter", 5, 4, ABSENT, -1),
         ("counter", 5, "x", 3, "x"),
@@ -96,6 +105,45 @@ def test_items_that_cannot_be_told_apart() -> None:
     mine = [{}]
 
     assert append([], mine, [{}]) is mine
+
+
+def doubled_circle() -> Any:
+    """Return what compares its like for a second, and would for minutes were it made of records."""
+    inner: Any = ("x",)
+    for _level in range(16):
+        inner = (inner, inner)
+    whole = [inner]
+    whole.append(whole)
+    return whole
+
+
+class Compared:
+    """Cannot be compared without it being seen."""
+
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
+
+    def __add__(self, other: object) -> Any:
+        raise AssertionError("compared or added")
+
+    __gt__ = __lt__ = __sub__ = __radd__ = __add__
+
+
+@pytest.mark.parametrize("policy", ["max", "counter"])
+@pytest.mark.parametrize("make", [doubled_circle, lambda: [0] * 100, lambda: numpy.zeros((1, 50))], ids=range(3))
+def test_values_that_are_slow_to_merge(policy: str, make: Callable[[], Any]) -> None:
+    """Found in review: two planted circles are compared for as long as Python does, two arrays make a huge one."""
+    mine, theirs = Compared(make()), Compared(make())
+
+    assert POLICIES[policy](ABSENT, mine, theirs) is mine
+
+
+def test_arrays_are_not_added() -> None:
+    """A row and a column make all their products."""
+    row, column = numpy.zeros((1, 100)), numpy.zeros((100, 1))
+
+    assert POLICIES["counter"](ABSENT, row, column) is row
+    assert POLICIES["max"](ABSENT, row, column) is row
 
 
 def both(app: Any, mine: Callable[[], object], theirs: Callable[[], object], **content: Any) -> Any:
