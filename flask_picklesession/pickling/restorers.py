@@ -287,11 +287,17 @@ def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
 
 
 def _is_known(zone: ZoneInfo) -> bool:
-    """Tell whether a zone can be had by its key: one that was read from a file can have any."""
-    if not ZONE_KEY.match(zone.key or "") or zone.key.startswith(_OTHER_ZONES):
+    """Tell whether a zone can be had by its key: one that was read from a file can have any, or none."""
+    return type(zone.key) is str and _is_zone(zone.key)
+
+
+# Asked for each datetime.
+@lru_cache(MAX_ZONES)
+def _is_zone(key: str) -> bool:
+    if not ZONE_KEY.match(key) or key.startswith(_OTHER_ZONES):
         return False
     try:
-        _zone(zone.key)
+        _zone(key)
     except (LookupError, ValueError, OSError):
         return False
     return True

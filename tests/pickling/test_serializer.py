@@ -389,7 +389,7 @@ class TestRefusal:
             serializer.dumps({5: 1})  # type: ignore[dict-item]  # what is tested
 
 
-def own_zone(key: str) -> ZoneInfo:
+def own_zone(key: Any) -> ZoneInfo:
     """Return a zone that was read from a file, with any key."""
     data = struct.pack(">4sc15x6I", b"TZif", b"1", 0, 0, 0, 0, 1, 4) + b"\0" * 6 + b"UTC\0"
     return ZoneInfo.from_file(io.BytesIO(data), key=key)
@@ -410,11 +410,12 @@ class Made(enum.Enum):
     [
         (lambda: own_zone("My/Zone"), "v[0]"),
         (lambda: own_zone("Europe"), "v[0]"),
+        (lambda: own_zone(["Europe"]), "v[0]"),
         (lambda: datetime(2026, 1, 1, tzinfo=own_zone("My/Zone")), "v[0]"),
         (lambda: time(1, tzinfo=own_zone("My/Zone")), "v[0]"),
         (lambda: Made(5), "v[0]"),
     ],
-    ids=["zone", "folder of zones", "datetime", "time", "enum"],
+    ids=["zone", "folder of zones", "key that is no text", "datetime", "time", "enum"],
 )
 def test_what_could_not_be_found_again_is_refused(make: Callable[[], Any], path: str) -> None:
     """Found in review: it was stored, and could not be loaded."""
