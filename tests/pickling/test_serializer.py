@@ -411,11 +411,12 @@ class Made(enum.Enum):
         (lambda: own_zone("My/Zone"), "v[0]"),
         (lambda: own_zone("Europe"), "v[0]"),
         (lambda: own_zone(["Europe"]), "v[0]"),
+        (lambda: own_zone("posix/UTC"), "v[0]"),
         (lambda: datetime(2026, 1, 1, tzinfo=own_zone("My/Zone")), "v[0]"),
         (lambda: time(1, tzinfo=own_zone("My/Zone")), "v[0]"),
         (lambda: Made(5), "v[0]"),
     ],
-    ids=["zone", "folder of zones", "key that is no text", "datetime", "time", "enum"],
+    ids=["zone", "folder of zones", "key that is no text", "other zones", "datetime", "time", "enum"],
 )
 def test_what_could_not_be_found_again_is_refused(make: Callable[[], Any], path: str) -> None:
     """Found in review: it was stored, and could not be loaded."""
