@@ -26,6 +26,9 @@ _LEAVES = frozenset({str, bytes, bytearray, int, float, complex, bool, type(None
 
 _KEYED, _KEY, _ELEMENT, _ATTRIBUTE = "[{}]", " key {}", " element", ".{}"
 
+# Stands for a slot that holds nothing: it was looked at, too.
+_UNSET = object()
+
 #: What a value holds: the part, the form of the step that leads to it, and what that shows.
 _Part = tuple[Any, str, object]
 
@@ -48,7 +51,7 @@ def find_path(root: object, path: str, matches: Callable[[object, int], bool]) -
     :param path: its own path.
     :param matches: takes an object and its depth.
     """
-    seen = {id(root)}
+    seen = {id(root), id(_UNSET)}
     queue = deque([_Place(root, 0, None, "", None)])
     references = 0
     while queue:
@@ -124,7 +127,7 @@ def _attributes(value: Any, kind: type) -> Iterator[_Part]:
                 try:
                     yield member.__get__(value), _ATTRIBUTE, name
                 except AttributeError:
-                    continue
+                    yield _UNSET, _ATTRIBUTE, name
 
 
 def shown_key(key: object) -> str:

@@ -172,6 +172,8 @@ def test_search_ends_after_so_many_references(monkeypatch: pytest.MonkeyPatch) -
 
     assert find([[None] * 7, Wanted()]) == "v[1]"
     assert find([[None] * 20, [Wanted()]]) is None
+    assert find([[WithSlots()], Wanted()]) == "v[1]"
+    assert find([*(WithSlots() for _ in range(5)), [Wanted()]]) is None
 
 
 def test_search_ends_at_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
