@@ -483,6 +483,11 @@ class Session(SessionMixin):
         """Whether anything is left in it, built or not, restorable or not."""
         return bool(self._live or self._quarantined)
 
+    @property
+    def base(self) -> dict[str, Stored]:
+        """The stored values as loaded or last saved."""
+        return self._stored
+
     def changes(self) -> Changes:
         """Return what this request changed.
 
