@@ -2,9 +2,9 @@
 
 The verifier gives each value its size when it is closed. A value that refers to a container around it has none yet:
 what a walk meets depends on where it begins. A walk, as of ``repr``, stops where it comes to something that it is
-within already. So it meets each path through a cycle once; there can be as many as in a pile of shared tuples ("billion
-laughs"), and one of them can be longer than any nesting. Both are bounded here, for walks that begin at any part of
-the value, not only at its root: an application shows parts.
+within already, or goes on to what does (:mod:`.guards`). So it meets each path through a cycle once; there can be as
+many as in a pile of shared tuples ("billion laughs"), and one of them can be longer than any nesting. Both are bounded
+here, for walks that begin at any part of the value, not only at its root: an application shows parts.
 
 Where few nodes refer to one another all paths are counted. Where there are many (a tree of thousands that know their
 parents) they are bounded from above.
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .entries import LimitError
 from .graph import Graph
+from .guards import Guarded
 from .limits import DEEPEST, DEFAULT_LIMITS, Limits
 
 #: A walk that begins within a cycle goes up and down again: it may go as deep as this many times the deepest nesting.
@@ -55,8 +56,9 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     graph = Graph(data, restorers)
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
     steps = raised * (SPARE_STEPS + len(data) * STEPS_PER_THREE_BYTES // 3)
+    guarded = Guarded(graph, steps)
     # All of it, also what was thrown away: that is hashed, and freed.
-    _Measure(graph.items, graph.parts, limits, steps).run(range(len(graph.items)))
+    _Measure(guarded.items, guarded.parts, limits, guarded.steps).run(range(len(guarded.items)))
     if not graph.keys:
         return
     hashed = _Measure(

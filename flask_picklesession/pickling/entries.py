@@ -57,9 +57,10 @@ class Kind(IntEnum):
     SETTER = 8
 
 
-#: In the number of a restorer: whether the hash of what it restores looks at what that holds, and whether comparing two
-#: looks at what differs twice.
-HASHED, DOUBLED = 1, 2
+#: In the number of a restorer: whether the hash of what it restores looks at what that holds, whether comparing two
+#: looks at what differs twice, and whether showing one goes on where it is within itself.
+HASHED, DOUBLED, UNGUARDED = 1, 2, 4
+_FLAG_BITS = 3
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
 WEIGHT = 10
@@ -104,25 +105,19 @@ def layout_for(limits: Limits) -> Layout:
     return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
 
 
-def restorer_entry(kind: Kind, number: int, *, is_hashed: bool, is_doubled: bool) -> int:
+def restorer_entry(kind: Kind, number: int, flags: int) -> int:
     """Return what stands for a restorer, above :attr:`Layout.special`.
 
     :param kind: :attr:`Kind.HEAVY`, :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
     :param number: the same for a maker and its setter.
-    :param is_hashed: whether the hash of what it restores looks at what that holds.
-    :param is_doubled: whether comparing two of what it restores looks at what differs twice.
+    :param flags: which of :data:`HASHED`, :data:`DOUBLED` and :data:`UNGUARDED` hold for what it restores.
     """
-    return (number << 2 | is_doubled << 1 | is_hashed) << INDEX_SHIFT | kind
+    return (number << _FLAG_BITS | flags) << INDEX_SHIFT | kind
 
 
-def is_hashed_by_value(entry: int) -> bool:
-    """Tell whether the hash of what a restorer restores looks at what that holds."""
-    return bool(entry >> INDEX_SHIFT & HASHED)
-
-
-def is_doubled(entry: int) -> bool:
-    """Tell whether comparing two of what a restorer restores looks at what differs twice."""
-    return bool(entry >> INDEX_SHIFT & DOUBLED)
+def has_flag(entry: int, flag: int) -> bool:
+    """Tell whether a flag holds for what a restorer restores."""
+    return bool(entry >> INDEX_SHIFT & flag)
 
 
 class LimitError(PayloadError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import FLOAT_WEIGHT, KIND_MASK, LONG_SHIFT, WEIGHT, Kind, is_doubled, is_hashed_by_value
+from .entries import DOUBLED, FLOAT_WEIGHT, HASHED, KIND_MASK, LONG_SHIFT, UNGUARDED, WEIGHT, Kind, has_flag
 
 _MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
 
@@ -30,16 +30,19 @@ class Graph:
         self.is_hashed: list[bool] = []
         #: Whether it is a record that is filled in: hashing it is a call of its own.
         self.is_record: list[bool] = []
+        #: Whether a walk stops where it comes to it while it is within it.
+        self.is_guarded: list[bool] = []
         #: Nodes that are keys or elements, as often as they are.
         self.keys: list[int] = []
         #: The whole value: a node, or the number of its items below zero.
         self.root = self._read(data, restorers)
 
-    def _mutable(self, *, is_hashed: bool = False, is_record: bool = False) -> int:
+    def _mutable(self, *, is_hashed: bool = False, is_record: bool = False, is_guarded: bool = True) -> int:
         self.items.append(1)
         self.parts.append([])
         self.is_hashed.append(is_hashed)
         self.is_record.append(is_record)
+        self.is_guarded.append(is_guarded)
         return len(self.items) - 1
 
     def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
@@ -56,13 +59,37 @@ class Graph:
         self.parts[number] += parts
         self.items[number] -= sum(items) - sum(parts)
 
+    def _restored(self, restorer: int, arguments: int) -> int:
+        if has_flag(restorer, UNGUARDED) and arguments >= 0:
+            # A NamedTuple: the tuple of its arguments is no object of its own, and has a guard that this has not.
+            self.items[arguments] += 1
+            self.is_guarded[arguments] = False
+            return arguments
+        # Not as a record: a hash that looks at them is a tuple's.
+        weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
+        return self._immutable([arguments, *weight], is_hashed=has_flag(restorer, HASHED))
+
     def _fill_record(self, record: int, state: int) -> None:
         if state >= 0 and self.is_hashed[state]:
             # The parts of a tuple that is there for this record only.
             self.items[record] += self.items[state]
-            self.parts[record] += self.parts[state]
+            parts = self.parts[state]
         else:
-            self._put(record, [state])
+            parts = [state]
+        if self.is_guarded[record]:
+            self._put(record, parts)
+        else:
+            self._empty_into(record, parts)
+
+    def _empty_into(self, record: int, containers: list[int]) -> None:
+        """Fill a Counter or a model in with what is in a dict: that has a guard, but is emptied and no part of it."""
+        for container in containers:
+            if container < 0:
+                self.items[record] -= container
+            else:
+                self.items[record] += self.items[container]
+                self.parts[record] += self.parts[container]
+                self.items[container], self.parts[container] = 1, []
 
     def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
         stack: list[int] = []
@@ -95,7 +122,7 @@ class Graph:
                 stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
-                for _time in range(2 if is_doubled(setter) else 1):
+                for _time in range(2 if has_flag(setter, DOUBLED) else 1):
                     self._fill_record(record, state)
                 i += 2
             elif opcode in _TUPLES:
@@ -108,13 +135,11 @@ class Graph:
                 stack.append(self._immutable(items))
             elif opcode == 0x52:  # REDUCE
                 arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
-                is_hashed = is_hashed_by_value(restorer)
                 if restorer & KIND_MASK == _MAKER:
-                    stack.append(self._mutable(is_hashed=is_hashed, is_record=True))
+                    is_hashed, is_guarded = has_flag(restorer, HASHED), not has_flag(restorer, UNGUARDED)
+                    stack.append(self._mutable(is_hashed=is_hashed, is_record=True, is_guarded=is_guarded))
                 else:
-                    # Not as a record: a NamedTuple's hash is a tuple's.
-                    weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
-                    stack.append(self._immutable([arguments, *weight], is_hashed=is_hashed))
+                    stack.append(self._restored(restorer, arguments))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())
             elif opcode == 0x28:  # MARK

@@ -105,9 +105,9 @@ def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
         return _flag_shape(cls)
     if issubclass(cls, enum.Enum):
         return _enum_shape(cls)
-    if fields is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    if fields is None and is_named_tuple(cls):
         return _named_tuple_shape(cls)
-    if hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields"):
+    if is_pydantic(cls):
         return _pydantic_shape(cls)
     for builtin in (dict, list, str):
         if issubclass(cls, builtin):
@@ -164,6 +164,11 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
 
 
 # -- named tuples
+
+
+def is_named_tuple(cls: type) -> bool:
+    """Tell whether a class is a NamedTuple."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def _named_tuple_shape(cls: Any) -> Shape:
@@ -409,6 +414,11 @@ def _missing(cls: type, field: str) -> PayloadError:
 
 
 # -- pydantic
+
+
+def is_pydantic(cls: type) -> bool:
+    """Tell whether a class is a pydantic model."""
+    return hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields")
 
 
 def _pydantic_shape(cls: Any) -> Shape:
