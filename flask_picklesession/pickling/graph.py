@@ -69,27 +69,30 @@ class Graph:
         weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
         return self._immutable([arguments, *weight], is_hashed=has_flag(restorer, HASHED))
 
-    def _fill_record(self, record: int, state: int) -> None:
+    def _fill_record(self, record: int, state: int, times: int) -> None:
         if state >= 0 and self.is_hashed[state]:
             # The parts of a tuple that is there for this record only.
-            self.items[record] += self.items[state]
-            parts = self.parts[state]
+            self.items[record] += self.items[state] * times
+            parts = self.parts[state] * times
         else:
-            parts = [state]
-        if self.is_guarded[record]:
-            self._put(record, parts)
-        else:
-            self._empty_into(record, parts)
+            parts = [state] * times
+        if not self.is_guarded[record]:
+            parts = self._emptied(parts)
+        self._put(record, parts)
 
-    def _empty_into(self, record: int, containers: list[int]) -> None:
-        """Fill a Counter or a model in with what is in a dict: that has a guard, but is emptied and no part of it."""
+    def _emptied(self, containers: list[int]) -> list[int]:
+        """Return what is in the dict that a Counter or a model is filled in with, which is no part of it.
+
+        It is emptied, and has a guard, which the Counter has not.
+        """
+        found: list[int] = []
         for container in containers:
-            if container < 0:
-                self.items[record] -= container
-            else:
-                self.items[record] += self.items[container]
-                self.parts[record] += self.parts[container]
+            found += self.parts[container] if container >= 0 else []
+            found.append(-self.items[container] if container >= 0 else container)
+        for container in containers:
+            if container >= 0:
                 self.items[container], self.parts[container] = 1, []
+        return found
 
     def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
         stack: list[int] = []
@@ -122,8 +125,7 @@ class Graph:
                 stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
-                for _time in range(2 if has_flag(setter, DOUBLED) else 1):
-                    self._fill_record(record, state)
+                self._fill_record(record, state, 2 if has_flag(setter, DOUBLED) else 1)
                 i += 2
             elif opcode in _TUPLES:
                 if opcode == 0x74:
@@ -154,7 +156,11 @@ class Graph:
                     del stack[-2:]
                 else:
                     items, stack = stack, frames.pop()
-                self.keys += [item for item in items[:: 2 if opcode in (0x73, 0x75) else 1] if item >= 0]
+                keys = items[:: 2 if opcode in (0x73, 0x75) else 1]
+                self.keys += [key for key in keys if key >= 0]
+                if opcode in (0x73, 0x75):
+                    # As an OrderedDict compares them, where they are more than one item and not told apart by identity.
+                    self._put(stack[-1], [key for key in keys if key < -1 or (key >= 0 and self.is_hashed[key])])
                 if opcode == 0x91:
                     stack.append(self._immutable(items))
                 else:

@@ -384,13 +384,20 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if deepest >= special:
                 items = settle(items)
                 deepest = max(items)
+            before = odd_size
             for entry in items[::2]:
                 if entry & 1:
                     odd_keys += 1
                     odd_size += entry & size_mask
             if odd_size > most_odd_size or odd_keys > max_odd_keys:
                 raise LimitError("max_odd_keys")
-            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
+            # It may be an OrderedDict's: to compare two looks at each key once more. Counts as read back, as where a
+            # record is doubled.
+            again = odd_size - before
+            spent += again
+            if spent > max_spent:
+                raise LimitError("max_expanded")
+            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2 + again) | 1
             count = len(items) // 2
             if entry >= too_deep:
                 raise LimitError("max_depth")
