@@ -58,6 +58,8 @@ class Allowed(NamedTuple):
     is_immutable: bool
     is_risky: bool
     has_names: bool
+    #: How many of its fields may be filled in by default.
+    defaults: int = 0
 
 
 class AllowList:
@@ -206,18 +208,20 @@ class AllowList:
 
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
         restorers: tuple[tuple[str, Kind, Restorer], ...]
+        kind = Kind.HEAVY if shape.is_heavy else Kind.FLAT if shape.defaults else Kind.VALUE
         if shape.fill is None:
-            restorers = (("", Kind.HEAVY if shape.is_heavy else Kind.VALUE, sealed(shape.make)),)
+            restorers = (("", kind, sealed(shape.make)),)
         else:
             restorers = _record_restorers(shape.make, shape.fill)
         if shape.make_flat is not None:
-            restorers += ((FLAT_SUFFIX, Kind.VALUE, sealed(shape.make_flat)),)
+            restorers += ((FLAT_SUFFIX, kind, sealed(shape.make_flat)),)
         if shape.flat is not None:
             reduce = _flat_reducer(token_for(name + FLAT_SUFFIX if shape.make_flat else name), shape.flat)
         else:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
+        is_immutable, is_risky, has_names = shape.is_immutable, shape.is_risky, shape.has_names
         self._register(
-            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, shape.is_risky, shape.has_names)
+            Allowed(cls, name, aliases, reduce, restorers, is_immutable, is_risky, has_names, shape.defaults)
         )
 
     def _put_container(self, cls: type, reduce: Any, make: Callable[..., Any], fill: Callable[..., None]) -> None:
@@ -269,7 +273,7 @@ class AllowList:
         for number, allowed in enumerate(self._by_class.values()):
             flags = _flags_of(allowed.cls)
             for written, kind, _restorer in _written_names(allowed):
-                entries[written] = restorer_entry(kind, number, flags)
+                entries[written] = restorer_entry(kind, number, flags, allowed.defaults)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:

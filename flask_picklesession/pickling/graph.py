@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import DOUBLED, FLOAT_WEIGHT, HASHED, KIND_MASK, LONG_SHIFT, UNGUARDED, WEIGHT, Kind, has_flag
+from .entries import (
+    DOUBLED,
+    FLOAT_WEIGHT,
+    HASHED,
+    KIND_MASK,
+    LONG_SHIFT,
+    UNGUARDED,
+    WEIGHT,
+    Kind,
+    defaults_of,
+    has_flag,
+)
 
 _MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
 
@@ -62,12 +73,12 @@ class Graph:
     def _restored(self, restorer: int, arguments: int) -> int:
         if has_flag(restorer, UNGUARDED) and arguments >= 0:
             # A NamedTuple: the tuple of its arguments is no object of its own, and has a guard that this has not.
-            self.items[arguments] += 1
+            self.items[arguments] += 1 + defaults_of(restorer)
             self.is_guarded[arguments] = False
             return arguments
         # Not as a record: a hash that looks at them is a tuple's.
-        weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
-        return self._immutable([arguments, *weight], is_hashed=has_flag(restorer, HASHED))
+        weight = WEIGHT if restorer & KIND_MASK == _HEAVY else defaults_of(restorer)
+        return self._immutable([arguments, *([-weight] if weight else [])], is_hashed=has_flag(restorer, HASHED))
 
     def _fill_record(self, record: int, state: int, times: int) -> None:
         if state >= 0 and self.is_hashed[state]:
@@ -125,6 +136,7 @@ class Graph:
                 stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
+                self.items[record] += defaults_of(setter)
                 self._fill_record(record, state, 2 if has_flag(setter, DOUBLED) else 1)
                 i += 2
             elif opcode in _TUPLES:

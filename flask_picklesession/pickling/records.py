@@ -81,6 +81,8 @@ class Shape(NamedTuple):
     make_flat: Callable[..., Any] | None = None
     #: Whether restoring takes as long as making several objects.
     is_heavy: bool = False
+    #: How many fields may be filled in by default.
+    defaults: int = 0
 
 
 def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
@@ -188,7 +190,7 @@ def _named_tuple_shape(cls: Any) -> Shape:
         _keep(instance, unknown)
         return instance
 
-    return Shape(flat, make, has_names=True)
+    return Shape(flat, make, has_names=True, defaults=len(defaults))
 
 
 def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
@@ -245,6 +247,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         is_risky=is_risky and not declared.is_frozen,
         has_names=True,
         make_flat=make_flat,
+        defaults=len(declared.defaults),
     )
 
 
@@ -455,7 +458,8 @@ def _pydantic_shape(cls: Any) -> Shape:
         object.__setattr__(model, "__pydantic_extra__", None)
         object.__setattr__(model, "__pydantic_private__", None)
 
-    return Shape(None, make, state, fill, is_risky=True)
+    defaults = sum(not field.is_required() for field in cls.model_fields.values())
+    return Shape(None, make, state, fill, is_risky=True, defaults=defaults)
 
 
 # -- subclasses of dict, list and str

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
+    DEFAULTS_SHIFT,
     DOUBLED,
     FLOAT,
     HASHED,
@@ -35,6 +36,7 @@ from .entries import (
     KIND_MASK,
     LONG_SHIFT,
     MARKER_AS_DATA,
+    MOST_DEFAULTS,
     ODD,
     SHORT,
     WEIGHT,
@@ -52,13 +54,17 @@ PROTO = b"\x80\x05"
 
 # Plain ints: comparing members of an IntEnum costs several times as much.
 _LIST, _DICT, _SET, _RECORD = int(Kind.LIST), int(Kind.DICT), int(Kind.SET), int(Kind.RECORD)
-_MARKER, _HEAVY, _VALUE, _MAKER, _SETTER = (
+_MARKER, _HEAVY, _FLAT, _VALUE, _MAKER, _SETTER = (
     int(Kind.MARKER),
     int(Kind.HEAVY),
+    int(Kind.FLAT),
     int(Kind.VALUE),
     int(Kind.MAKER),
     int(Kind.SETTER),
 )
+
+#: Set in the number of a restorer of records that count as more than what stands in the bytes.
+_MORE = DOUBLED | MOST_DEFAULTS << DEFAULTS_SHIFT
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
@@ -221,6 +227,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             elif kind == _SETTER:
                 i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
+            elif kind == _FLAT:
+                push(entry)
             elif kind == _MARKER or kind == _HEAVY:
                 push(entry)
                 continue
@@ -300,10 +308,12 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     raise PayloadError("a state without its record")
                 entry = state + one_deep + 2
                 flags = setter >> INDEX_SHIFT
-                if flags & DOUBLED:
-                    # To compare two looks at what differs once more, and so does each within it. Counts as read back,
-                    # so that all that is counted twice fits a Layout's sizes.
-                    again = state & size_mask
+                if flags & _MORE:
+                    # To compare two looks at what differs once more, and so does each within it; and fields that were
+                    # not stored get their defaults. Counts as read back, so that it fits a Layout's sizes.
+                    again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
+                    if flags & DOUBLED:
+                        again = state & size_mask
                     spent += again
                     if spent > max_spent:
                         raise LimitError("max_expanded")
@@ -330,12 +340,19 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 entry += one_deep
                 if entry >= too_deep:
                     raise LimitError("max_depth")
-                if kind == _HEAVY:
-                    # To show one takes as long as that, too.
-                    entry += HEAVY_SIZE
-                    uncounted += WEIGHT
-                    if uncounted > max_objects:
-                        raise LimitError("max_objects")
+                if kind < _VALUE:
+                    if kind == _HEAVY:
+                        # To show one takes as long as that, too.
+                        entry += HEAVY_SIZE
+                        uncounted += WEIGHT
+                        if uncounted > max_objects:
+                            raise LimitError("max_objects")
+                    else:
+                        again = (restorer >> (INDEX_SHIFT + DEFAULTS_SHIFT) & MOST_DEFAULTS) * ITEM
+                        spent += again
+                        if spent > max_spent:
+                            raise LimitError("max_expanded")
+                        entry += again
             if data[i] == _MEMOIZE:
                 remember(entry)
                 i += 1

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copyreg
 import io
 import os
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from datetime import UTC, date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -21,18 +22,22 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import attrs
+import pydantic
 import pytest
 from markupsafe import Markup
 
-from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
+from flask_picklesession import AllowList, LimitExceededError, PayloadError, PickleSerializer, TypeRefusedError
 from flask_picklesession.pickling import restorers
+from flask_picklesession.pickling.cycles import _Measure
 from flask_picklesession.pickling.entries import layout_for
+from flask_picklesession.pickling.graph import Graph
 from flask_picklesession.pickling.limits import Limits
 from flask_picklesession.pickling.names import MARKER
 from flask_picklesession.pickling.records import shape_of
 
 from . import assembler as a
-from .models import Bag, FrozenSlotted, Model, Money, Node, Point, Temperature, make_allow
+from .models import Bag, FrozenSlotted, Model, Money, Node, Plain, Point, Temperature, make_allow
 
 NODE = "tests.pickling.models:Node"
 HASHED = "tests.pickling.models:Hashed"
@@ -728,6 +733,58 @@ def test_sizes_never_wrap_with_other_limits(digits: int) -> None:
 
     with pytest.raises(PayloadError, match="max_expanded"):
         PickleSerializer((), limits=limits).load_value(a.segment(a.LIST + a.MARK + inner + a.get(3) * 800 + a.APPENDS))
+
+
+NAMES = [f"f{number}" for number in range(30)]
+
+#: Kind of record, with fields that may all be filled in by default -> the class, and what its stored name ends with.
+WIDE: dict[str, tuple[Any, str]] = {
+    "dataclass": (make_dataclass("Wide", [(name, int, 0) for name in NAMES]), "#state"),
+    "frozen dataclass": (make_dataclass("Wide", [(name, int, 0) for name in NAMES], frozen=True), "#flat"),
+    "attrs": (attrs.make_class("Wide", {name: attrs.field(default=0) for name in NAMES}), "#state"),
+    "pydantic": (pydantic.create_model("Wide", **dict.fromkeys(NAMES, (int, 0))), "#state"),
+    "NamedTuple": (namedtuple("Wide", NAMES, defaults=[0] * len(NAMES)), ""),
+}
+
+
+def without_fields(suffix: str, state: bytes) -> bytes:
+    """Return what pushes a record that was stored without its fields. One place of the memo is taken before."""
+    if not suffix:
+        # But for one that holds a list.
+        return a.name("app:Wide") + a.text("f0") + a.TUPLE1 + a.LIST + a.TUPLE2 + a.REDUCE
+    if suffix != "#state":
+        return a.name(f"app:Wide{suffix}") + a.EMPTY_TUPLE + a.TUPLE1 + a.REDUCE
+    made = a.name("app:Wide") + a.EMPTY_TUPLE + a.REDUCE
+    return made + a.get(1) + a.text("app:Wide#state") + b"\x93\x94" + a.get(4) + state + a.APPLY
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_fields_that_are_filled_in_by_default_count(kind: str) -> None:
+    """Found in review: a record that was stored without its fields counted as two or three items, and has thirty."""
+    cls, suffix = WIDE[kind]
+    allow = AllowList()
+    allow(cls, name="app:Wide")
+    state = a.DICT + a.LIST + a.TUPLE2 if kind == "pydantic" else a.EMPTY_TUPLE + a.TUPLE1
+    record = {"#state": 4, "#flat": 5, "": 8}[suffix]
+    data = a.segment(a.LIST, a.MARK, without_fields(suffix, state), a.get(record) * 99, a.APPENDS)
+
+    value = PickleSerializer(allow).load_value(data)
+    with pytest.raises(PayloadError, match="max_expanded"):
+        PickleSerializer(allow, limits=Limits(max_expanded=1_500)).load_value(data)
+    graph = Graph(data, allow.entries())
+    measure = _Measure(graph.items, graph.parts, Limits(), 10**6)
+    measure.run([graph.root])
+
+    assert repr(value).count("=") == 3_000
+    assert measure.sizes[graph.root] > 3_000
+
+
+def test_flags_of_a_restorer_are_told_with_small_limits() -> None:
+    """A record whose class has no defaults has none, where sizes of values take few bits."""
+    limits = Limits(max_value_size=150, max_objects=15, max_expanded=20, max_depth=3)
+    serializer = PickleSerializer(make_allow(), limits=limits, verdicts_kept=0)
+
+    assert serializer.load_value(serializer.dump_value(Plain(1, 2))) == Plain(1, 2)
 
 
 def test_what_stands_in_the_bytes_counts_as_what_is_read_back() -> None:
