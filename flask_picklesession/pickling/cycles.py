@@ -28,6 +28,10 @@ DEEPER_IN_CYCLES = 4
 #: microsecond. Trees whose nodes know their parents want one for three bytes; boards of a few fields want many.
 STEPS_PER_THREE_BYTES, SPARE_STEPS = 2, 500
 
+#: References that are looked at where a value will be built by the guarded unpickler: that takes its time, too. Trees of
+#: as many records as may be have fewer.
+MOST_STEPS_GUARDED = 60_000
+
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.
 MOST_TUPLES = 4
 
@@ -44,18 +48,23 @@ _NEW, _OPEN, _CLOSED = range(3)
 References = dict[int, tuple[int, int]]
 
 
-def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int) -> None:
+def check_cycles(
+    data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int, *, is_guarded: bool
+) -> None:
     """Refuse a value through whose cycles a walk would go on for too long, or too deep, or hashing would.
 
     :param data: verified bytes.
     :param restorers: as the verifier was given them.
     :param limits: the bounds.
     :param most_hashed: items that hashing all keys may meet.
+    :param is_guarded: whether the value will be built by the guarded unpickler, which takes its time, too.
     :raises LimitError: with the limit's name.
     """
     graph = Graph(data, restorers)
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
     steps = raised * (SPARE_STEPS + len(data) * STEPS_PER_THREE_BYTES // 3)
+    if is_guarded:
+        steps = min(steps, raised * MOST_STEPS_GUARDED)
     guarded = Guarded(graph, steps)
     # All of it, also what was thrown away: that is hashed, and freed.
     _Measure(guarded.items, guarded.parts, limits, guarded.steps).run(range(len(guarded.items)))

@@ -57,9 +57,7 @@ class Graph:
         return len(self.items) - 1
 
     def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
-        if not items:
-            return -1
-        if max(items) < 0:
+        if max(items, default=-1) < 0:
             return sum(items) - 1
         number = self._mutable(is_hashed=is_hashed)
         self._put(number, items)
@@ -189,7 +187,7 @@ class Graph:
 
 
 # Opcode -> bytes of its operand, of those that push one item.
-_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4}
+_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x29: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4}
 
 # Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
 _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
@@ -198,4 +196,4 @@ _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
 _LONGS = (0x8A, 0x8B)
 
 # Opcode -> items. TUPLE takes all behind the mark.
-_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}
+_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x74: 0}

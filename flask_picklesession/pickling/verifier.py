@@ -79,6 +79,9 @@ HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
 
+# The pickler throws away the items of a short tuple one by one.
+_MOST_POPS = 3
+
 # MEMOIZE TUPLE1 MEMOIZE REDUCE MEMOIZE
 _LEAF_END = b"\x94\x85\x94R\x94"
 
@@ -553,15 +556,31 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == _POP or opcode == 0x31:  # POP, POP_MARK
             # Written where a tuple, or the arguments of a restorer, led back to the value itself, which is read then.
+            start = i
             i += 1
             if opcode == _POP:
-                settle([stack.pop()])
+                while data[i] == _POP:
+                    i += 1
+                count = i - start
+                items = stack[-count:]
+                if count > _MOST_POPS or len(items) != count:
+                    raise PayloadError("more POPs than the pickler writes, or than there are values")
+                del stack[-count:]
             else:
-                settle(stack)
+                count = 1
+                items = stack
                 stack = frames.pop()
                 push = stack.append
-            if data[i] != _BINGET and data[i] != _LONG_BINGET and data[i] != _POP:
+                if not items:
+                    raise PayloadError("POP_MARK of nothing")
+            if max(items) >= special:
+                settle(items)
+            if data[i] != _BINGET and data[i] != _LONG_BINGET:
                 raise PayloadError("POP where nothing is read instead")
+            # To read something, throw it away and read something else took twice as long as anything else.
+            uncounted += count
+            if uncounted > max_objects:
+                raise LimitError("max_objects")
 
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
@@ -573,7 +592,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
             if has_cycles:
-                check_cycles(data, restorers, limits, most_odd_size // 2)
+                check_cycles(data, restorers, limits, most_odd_size // 2, is_guarded=odd_keys > FEW_KEYS)
             return odd_keys > FEW_KEYS
 
         else:

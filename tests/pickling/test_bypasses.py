@@ -139,6 +139,9 @@ ATTACKS: dict[str, bytes] = {
     "tuple of more than there is": a.segment(a.NONE, a.TUPLE2),
     "triple of more than there is": a.segment(a.NONE, a.TUPLE3),
     "POP of a MARK": a.segment(b"(0"),
+    "POP_MARK of nothing": a.segment(a.LIST, a.LIST + b"(1" + a.get(0) + b"a" + b"a"),
+    "POPs of four": a.segment(a.LIST, a.NONE * 4 + a.POP * 4 + a.get(0) + b"a"),
+    "POPs of more than there is": a.segment(a.LIST, a.MARK, a.NONE, a.POP * 3, a.get(0), a.APPENDS),
     "POP_MARK of a restorer": a.segment(a.NONE, b"(", DECIMAL, b"1"),
     "text opcodes": a.segment(b"I1\n"),
     "STRING": a.segment(b"S'x'\n"),
@@ -679,6 +682,20 @@ def test_heavy_values_are_refused_before_all_of_them_are_read() -> None:
 
     with pytest.raises(PayloadError, match="max_objects"):
         PickleSerializer(make_allow()).load_value(data)
+
+
+@pytest.mark.parametrize("dropped", [a.NONE * 3 + a.POP * 3, a.MARK + a.NONE * 4 + a.POP_MARK], ids=["POP", "POP_MARK"])
+def test_what_is_thrown_away_counts_as_objects(dropped: bytes) -> None:
+    """Found in review: to push and throw away, again and again, took five times what the worst may."""
+
+    def segment(count: int) -> bytes:
+        return a.segment(a.LIST + a.LIST + a.MARK + (dropped + a.get(0)) * count + a.APPENDS + a.APPEND)
+
+    serializer = PickleSerializer((), limits=Limits(max_objects=60))
+
+    assert len(serializer.load_value(segment(15))[0]) == 15
+    with pytest.raises(PayloadError, match="max_objects"):
+        serializer.load_value(segment(61))
 
 
 @pytest.mark.parametrize("copies", [1, 2])
