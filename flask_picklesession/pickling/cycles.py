@@ -28,8 +28,8 @@ DEEPER_IN_CYCLES = 4
 #: microsecond. Trees whose nodes know their parents want one for three bytes; boards of a few fields want many.
 STEPS_PER_THREE_BYTES, SPARE_STEPS = 2, 500
 
-#: References that are looked at where a value will be built by the guarded unpickler: that takes its time, too. Trees of
-#: as many records as may be have fewer.
+#: References that are looked at where a value will be built by the guarded unpickler: that takes its time, too. Trees
+#: of as many records as may be have fewer.
 MOST_STEPS_GUARDED = 60_000
 
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.

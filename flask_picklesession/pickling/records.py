@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cached_property
@@ -19,7 +20,7 @@ from types import MemberDescriptorType
 from typing import Any, NamedTuple, cast
 
 from ..exceptions import PayloadError, RegistrationError
-from .restorers import Refused
+from .restorers import Refused, why_no_counts
 
 _ABSENT: Any = object()
 
@@ -470,6 +471,7 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
     if cls.__new__ is not builtin.__new__:
         raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
     reader = _Reader(cls, declared)
+    is_counter = issubclass(cls, Counter)
     content: dict[Any, Callable[[Any], Any]] = {
         dict: lambda value: dict(dict.items(value)),
         list: lambda value: list(list.__iter__(value)),
@@ -492,6 +494,9 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         return builtin.__new__(cls)
 
     def state(value: Any) -> Any:
+        reason = why_no_counts(value.values()) if is_counter else None
+        if reason is not None:
+            raise Refused(reason)
         return content[builtin](value), reader.read(value)
 
     def fill(value: Any, stored: tuple[Any, tuple[Any, ...]]) -> None:
@@ -500,6 +505,8 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         items, attributes = stored
         if type(items) is not builtin or type(attributes) is not tuple or not attributes:
             raise PayloadError("a state of another class")
+        if is_counter and why_no_counts(items.values()) is not None:
+            raise PayloadError("a Counter of what cannot be counted")
         # The builtin's own methods: an override of the class's must not run.
         builtin.update(value, items) if builtin is dict else builtin.extend(value, items)
         # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
