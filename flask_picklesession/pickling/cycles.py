@@ -269,13 +269,17 @@ class _Measure:
                 if here >> part & 1:
                     size += 1
                 else:
-                    size += met.get((part, here)) or walk(part, here)
+                    size += met.get((part, here)) or walk(part, here)  # noqa: F821 - deleted when all are met
             met[place, within] = size
             if len(met) > most:
                 raise LimitError("max_expanded")
             return size
 
-        found = [walk(place, 0) for place in range(len(component))]
+        try:
+            found = [walk(place, 0) for place in range(len(component))]
+        finally:
+            # It refers to itself: what was met would wait for the garbage collector.
+            del walk
         self._spend(len(met) * sum(map(len, parts)) // len(component))
         # No deeper than through all of them.
         depth = len(component) + max(map(self._depths.__getitem__, component))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from itertools import pairwise
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -443,6 +445,21 @@ def test_fewer_references_where_keys_are_looked_at() -> None:
         cold().dump_value([large, {0.5, 1.5}])
 
     assert caught.value.limit == "max_expanded"
+
+
+def test_paths_are_not_left_to_the_garbage_collector() -> None:
+    """A megabyte for each value that was refused, until it comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        cold().dump_value(friends(5))
+        with pytest.raises(LimitExceededError):
+            cold().dump_value(friends(20))
+        functions = [found.__qualname__ for found in gc.get_objects() if type(found) is FunctionType]
+    finally:
+        gc.enable()
+
+    assert not [name for name in functions if name.startswith("_Measure._count_cycle.<locals>")]
 
 
 def test_filler_pays_for_no_paths() -> None:
