@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cached_property
@@ -466,16 +466,29 @@ def _pydantic_shape(cls: Any) -> Shape:
 # -- subclasses of dict, list and str
 
 
+def _content_of(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None]]:
+    """Return what copies what a dict or list holds, and what puts it in another one. No override of the class runs."""
+    if issubclass(cls, list):
+        return lambda value: list(list.__iter__(value)), list.extend
+    if issubclass(cls, OrderedDict):
+        # It keeps its order beside the dict: dict's own methods do not know of it.
+        return lambda value: dict(OrderedDict.items(value)), _put_in_order
+    return lambda value: dict(dict.items(value)), dict.update
+
+
+def _put_in_order(value: OrderedDict[Any, Any], content: dict[Any, Any]) -> None:
+    # Not by update, which asks the class for its __setitem__.
+    for key, item in content.items():
+        OrderedDict.__setitem__(value, key, item)
+
+
 def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Shape:
     declared = _Fields(_checked(cls, fields or ()), {}, False)
     if cls.__new__ is not builtin.__new__:
         raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
     reader = _Reader(cls, declared)
     is_counter = issubclass(cls, Counter)
-    content: dict[Any, Callable[[Any], Any]] = {
-        dict: lambda value: dict(dict.items(value)),
-        list: lambda value: list(list.__iter__(value)),
-    }
+    content, extend = _content_of(cls)
     if builtin is str:
 
         def flat(value: Any) -> tuple[Any, ...]:
@@ -494,10 +507,10 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         return builtin.__new__(cls)
 
     def state(value: Any) -> Any:
-        reason = why_no_counts(value.values()) if is_counter else None
+        reason = why_no_counts(dict.values(value)) if is_counter else None
         if reason is not None:
             raise Refused(reason)
-        return content[builtin](value), reader.read(value)
+        return content(value), reader.read(value)
 
     def fill(value: Any, stored: tuple[Any, tuple[Any, ...]]) -> None:
         if type(value) is not cls or type(stored) is not tuple or len(stored) != 2:
@@ -508,7 +521,7 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         if is_counter and why_no_counts(items.values()) is not None:
             raise PayloadError("a Counter of what cannot be counted")
         # The builtin's own methods: an override of the class's must not run.
-        builtin.update(value, items) if builtin is dict else builtin.extend(value, items)
+        extend(value, items)
         # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
         items.clear()
         reader.write(value, attributes[0], attributes[1:])

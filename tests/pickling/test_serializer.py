@@ -329,6 +329,25 @@ class WithSlot:
     __slots__ = ("a", "b")
 
 
+class Shelf(OrderedDict[str, int]):
+    def __setitem__(self, key: str, value: int) -> None:
+        super().__setitem__(key, value + 1)
+
+
+def test_subclass_of_ordered_dict_keeps_its_content() -> None:
+    """And its order, which it keeps beside the dict. What the class does on assignment does not run."""
+    allow = AllowList()
+    allow(Shelf, name="app:Shelf")
+    serializer = PickleSerializer(allow)
+    value = Shelf(a=0, b=1, c=2)
+    value.move_to_end("a")
+
+    loaded = serializer.load_value(serializer.dump_value(value))
+
+    assert type(loaded) is Shelf
+    assert list(loaded.items()) == [("b", 2), ("c", 3), ("a", 1)]
+
+
 def with_attribute(value: Any) -> Any:
     value.foreign = 1
     return value
