@@ -192,7 +192,7 @@ def test_counter_that_is_filled_in_with_no_dict(state: bytes) -> None:
 def test_copies_for_each_guard_are_bounded() -> None:
     """Thousands of lists that hold one large pile of NamedTuples: more references than are looked at."""
     pile: Any = []
-    for _level in range(80):
+    for _level in range(40):
         pile = Point(pile, 0)
     lists = [[pile] for _ in range(1000)]
 
@@ -289,14 +289,14 @@ def test_hash_that_goes_up_a_nest() -> None:
     """Found in review: 681 bytes took 0.8 seconds to load, and each level doubled it."""
     assert cold().load_value(cold().dump_value(hashes(3)))
 
-    written = cold().written(hashes(14))
+    written = cold().written(hashes(12))
     with pytest.raises(PayloadError, match="exceeds the limit"):
         cold().load_value(written)
 
 
 def test_hash_that_goes_up_a_nest_and_is_thrown_away() -> None:
     """What is thrown away was hashed before that."""
-    written = cold().written([("x",), hashes(14)])
+    written = cold().written([("x",), hashes(12)])
     # Memo: the list, its text, its tuple, which is what is read instead.
     thrown_away = written.removesuffix(a.STOP) + a.POP + a.get(2) + a.STOP
 
