@@ -14,7 +14,7 @@ import inspect
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, cast
@@ -26,6 +26,9 @@ _ABSENT: Any = object()
 
 #: Combinations of a Flag's bits that are restored in one process: the enum module keeps each for ever.
 MOST_COMBINATIONS = 1 << 16
+
+#: Items that a field counts as whose default is made anew: that takes up to a microsecond.
+FACTORY_WEIGHT = 4
 _NOTHING: dict[str, Any] = {}
 
 #: Reduced: the arguments of the restorer, or arguments of the maker and the state.
@@ -82,7 +85,7 @@ class Shape(NamedTuple):
     make_flat: Callable[..., Any] | None = None
     #: Whether restoring takes as long as making several objects.
     is_heavy: bool = False
-    #: How many fields may be filled in by default.
+    #: Items that fields count as which may be filled in by default.
     defaults: int = 0
 
 
@@ -209,6 +212,13 @@ class _Fields(NamedTuple):
     #: Field -> what makes its default, for those that have one.
     defaults: dict[str, Callable[[], Any]]
     is_frozen: bool
+    #: How many of these make one anew.
+    factories: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Items that those count as which may be filled in by default."""
+        return len(self.defaults) + (FACTORY_WEIGHT - 1) * self.factories
 
 
 def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
@@ -248,7 +258,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         is_risky=is_risky and not declared.is_frozen,
         has_names=True,
         make_flat=make_flat,
-        defaults=len(declared.defaults),
+        defaults=declared.weight,
     )
 
 
@@ -257,14 +267,12 @@ def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
         return _Fields(_checked(cls, fields), {}, False)
     if dataclasses.is_dataclass(cls):
         found: Any = dataclasses.fields(cls)
-        defaults: dict[str, Callable[[], Any]] = {}
-        for field in found:
-            if field.default is not dataclasses.MISSING:
-                defaults[field.name] = _constant(field.default)
-            elif field.default_factory is not dataclasses.MISSING:
-                defaults[field.name] = field.default_factory
+        constants = {field.name: field.default for field in found if field.default is not dataclasses.MISSING}
+        factories = {
+            field.name: field.default_factory for field in found if field.default_factory is not dataclasses.MISSING
+        }
         parameters: Any = vars(cls)["__dataclass_params__"]
-        return _Fields(_checked(cast(type, cls), [field.name for field in found]), defaults, parameters.frozen)
+        return _fields(cls, [field.name for field in found], constants, factories, is_frozen=parameters.frozen)
     if hasattr(cls, "__attrs_attrs__"):
         return _attrs_fields(cls)
     raise RegistrationError(
@@ -272,18 +280,31 @@ def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
     )
 
 
+def _fields(
+    cls: Any,
+    names: list[str],
+    constants: dict[str, Any],
+    factories: dict[str, Callable[[], Any]],
+    *,
+    is_frozen: bool = False,
+) -> _Fields:
+    defaults = {**{name: _constant(value) for name, value in constants.items()}, **factories}
+    return _Fields(_checked(cls, names), defaults, is_frozen, len(factories))
+
+
 def _attrs_fields(cls: Any) -> _Fields:
-    defaults: dict[str, Callable[[], Any]] = {}
+    constants: dict[str, Any] = {}
+    factories: dict[str, Callable[[], Any]] = {}
     for attribute in cls.__attrs_attrs__:
         default = attribute.default
         if type(default).__name__ == "_Nothing":
             continue
         factory = getattr(default, "factory", None)
         if factory is None:
-            defaults[attribute.name] = _constant(default)
+            constants[attribute.name] = default
         elif not default.takes_self:
-            defaults[attribute.name] = factory
-    return _Fields(_checked(cls, [attribute.name for attribute in cls.__attrs_attrs__]), defaults, False)
+            factories[attribute.name] = factory
+    return _fields(cls, [attribute.name for attribute in cls.__attrs_attrs__], constants, factories)
 
 
 def _constant(value: Any) -> Callable[[], Any]:
@@ -428,6 +449,7 @@ def is_pydantic(cls: type) -> bool:
 def _pydantic_shape(cls: Any) -> Shape:
     """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
     names = tuple(cls.model_fields)
+    defaults = _pydantic_defaults(cls)
 
     def state(model: Any) -> Any:
         if model.__pydantic_extra__:
@@ -447,9 +469,9 @@ def _pydantic_shape(cls: Any) -> Shape:
         if type(values) is not dict or type(fields_set) is not list or not all(type(name) is str for name in values):
             raise PayloadError("a state of another class")
         found = {name: value for name, value in values.items() if name in names}
-        for name, field in cls.model_fields.items():
-            if name not in found and not field.is_required():
-                found[name] = field.get_default(call_default_factory=True)
+        for name, default in defaults.items():
+            if name not in found:
+                found[name] = default()
         _keep(model, {name: value for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
         object.__setattr__(model, "__pydantic_fields_set__", {name for name in fields_set if name in names})
@@ -459,8 +481,22 @@ def _pydantic_shape(cls: Any) -> Shape:
         object.__setattr__(model, "__pydantic_extra__", None)
         object.__setattr__(model, "__pydantic_private__", None)
 
-    defaults = sum(not field.is_required() for field in cls.model_fields.values())
-    return Shape(None, make, state, fill, is_risky=True, defaults=defaults)
+    return Shape(None, make, state, fill, is_risky=True, defaults=FACTORY_WEIGHT * len(defaults))
+
+
+def _pydantic_defaults(cls: Any) -> dict[str, Callable[[], Any]]:
+    """Return what makes the defaults of a model's fields."""
+    defaults: dict[str, Callable[[], Any]] = {}
+    for name, field in cls.model_fields.items():
+        if field.is_required():
+            continue
+        if field.default_factory is None or getattr(field, "default_factory_takes_validated_data", False):
+            # A copy. For what wants the other fields, it raises.
+            defaults[name] = partial(field.get_default, call_default_factory=True)
+        else:
+            # get_default would look at its signature each time, for fifty microseconds.
+            defaults[name] = field.default_factory
+    return defaults
 
 
 # -- subclasses of dict, list and str
