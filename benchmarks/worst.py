@@ -28,7 +28,7 @@ SERIALIZER = PickleSerializer(make_allow(), verdicts_kept=0)
 SHOWN = 12
 
 #: What is to hold: seconds, and bytes of memory.
-SECONDS, MEMORY = 0.1, 64 << 20
+SECONDS, MEMORY = 0.12, 64 << 20
 
 
 def long_text(text: bytes) -> bytes:
@@ -196,6 +196,45 @@ def tangle() -> Any:
     return [around[0], [around[0]] * 60_000]
 
 
+#: A set of two floats, which makes the slower unpickler work.
+TWO_KEYS = a.SET + b"(" + b"G" + bytes(8) + b"G?" + bytes(7) + b"\x90"
+
+
+def referring(item: bytes, count: int, between: bytes = b"", times: int = 0) -> bytes:
+    """Return what is measured, and built by the slower unpickler: a list of as many of an item that refers to it.
+
+    :param between: what is read and thrown away again, as often as *times* says.
+    """
+    return a.segment(b"(", TWO_KEYS, a.LIST, listed(item, count), between * times, a.NONE * 3, a.TUPLE)
+
+
+def full(item: bytes) -> int:
+    """Return how many of an item fill a value, each of which is one object."""
+    return min((DEFAULT_LIMITS.max_size - 400) // (len(item) + 1), DEFAULT_LIMITS.max_objects - 100)
+
+
+def referring_kinds() -> dict[str, bytes]:
+    """Return those whose cost adds up: verified, measured and built by the slower unpickler, accepted and refused."""
+    found = {}
+    for references in (1, 2, 4):
+        back = a.get(1) * references + b")" * (13 - 2 * references)
+        for kind, item in (("tuples", b"(" + back + a.TUPLE), ("lists", a.LIST + b"(" + back + a.APPENDS)):
+            for part in (4, 5, 7, 10):
+                name = f"{kind} with {references} references back, {part * 10} %"
+                found[name] = referring(item, full(item) * part // 10)
+    few = b"(" + a.get(1) + b")" * 12 + a.TUPLE
+    for kind, between in (("values", b")))000"), ("tuples", b"(NNNN1"), ("lists", a.LIST + b"N" + b"a" + b"0")):
+        for times in (1500, 3500, 4500):
+            name = f"{kind} thrown away, {times}"
+            found[name] = referring(few, 9_000, between + a.get(0), times)
+    itself = a.LIST + a.get(1) + b"a"
+    empty = (b"(" + b")" * 13 + a.TUPLE) * (DEFAULT_LIMITS.max_objects - 100)
+    for kind, first in (("guarded", TWO_KEYS), ("not guarded", a.SET)):
+        found[f"tuples of empty tuples beside a cycle, {kind}"] = a.segment(b"(", first, itself, empty, a.TUPLE)
+    sets = (a.SET + b"(" + b"N" * 13 + b"\x90") * 13_000
+    return {**found, "sets beside a cycle": a.segment(b"(", TWO_KEYS, itself, sets, a.TUPLE)}
+
+
 def nested() -> bytes:
     """Return lists in lists, each as deep as may be."""
     deep = a.LIST * (DEFAULT_LIMITS.max_depth - 2) + b"a" * (DEFAULT_LIMITS.max_depth - 3)
@@ -230,6 +269,10 @@ def candidates() -> dict[str, bytes]:
         "twenty friends": cyclic(lambda: test_cycles.friends(20)),
         "list that refers to itself": cyclic(lambda: test_cycles.in_batches()),
         "tangle": cyclic(tangle),
+        "edges that know both ends": cyclic(lambda: test_cycles.star(2400)[0]),
+        "models that know their parents": cyclic(lambda: test_cycles.family(2400, 0)),
+        "models of three levels": cyclic(lambda: test_cycles.family(30, 60)),
+        **referring_kinds(),
     }
 
 

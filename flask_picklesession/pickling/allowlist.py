@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from ..exceptions import RegistrationError
-from .entries import Kind, restorer_entry
+from .entries import DOUBLED, HASHED, UNGUARDED, Kind, restorer_entry
 from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
-from .records import KeptFields, Shape, Trial, shape_of
+from .records import KeptFields, Shape, Trial, is_named_tuple, is_pydantic, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
 
 C = TypeVar("C", bound=type)
@@ -58,6 +58,8 @@ class Allowed(NamedTuple):
     is_immutable: bool
     trial: Trial
     has_names: bool
+    #: How many of its fields may be filled in by default.
+    defaults: int = 0
 
 
 class AllowList:
@@ -206,18 +208,22 @@ class AllowList:
 
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
         restorers: tuple[tuple[str, Kind, Restorer], ...]
+        kind = Kind.HEAVY if shape.is_heavy else Kind.FLAT if shape.defaults else Kind.VALUE
         if shape.fill is None:
-            restorers = (("", Kind.HEAVY if shape.is_heavy else Kind.VALUE, sealed(shape.make)),)
+            restorers = (("", kind, sealed(shape.make)),)
         else:
             restorers = _record_restorers(shape.make, shape.fill)
         if shape.make_flat is not None:
-            restorers += ((FLAT_SUFFIX, Kind.VALUE, sealed(shape.make_flat)),)
+            restorers += ((FLAT_SUFFIX, kind, sealed(shape.make_flat)),)
         if shape.flat is not None:
             reduce = _flat_reducer(token_for(name + FLAT_SUFFIX if shape.make_flat else name), shape.flat)
         else:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
+        is_immutable, has_names = shape.is_immutable, shape.has_names
         self._register(
-            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, _trial_of(cls, shape), shape.has_names)
+            Allowed(
+                cls, name, aliases, reduce, restorers, is_immutable, _trial_of(cls, shape), has_names, shape.defaults
+            )
         )
 
     def _put_container(self, cls: type, reduce: Any, make: Callable[..., Any], fill: Callable[..., None]) -> None:
@@ -267,11 +273,9 @@ class AllowList:
         """Return written name -> what stands for its restorer in the verifier."""
         entries = {}
         for number, allowed in enumerate(self._by_class.values()):
-            is_hashed = cast(Any, allowed.cls).__hash__ not in (None, object.__hash__)
-            # As the C code of deque does it.
-            is_doubled = issubclass(allowed.cls, deque)
+            flags = _flags_of(allowed.cls)
             for written, kind, _restorer in _written_names(allowed):
-                entries[written] = restorer_entry(kind, number, is_hashed=is_hashed, is_doubled=is_doubled)
+                entries[written] = restorer_entry(kind, number, flags, allowed.defaults)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:
@@ -292,6 +296,15 @@ class _Text(str):
 def text_reduction(text: str) -> Reduction:
     """Return what the pickler is to write for something that is stored as a str."""
     return token_for(_TEXT_NAME), (text,)
+
+
+def _flags_of(cls: Any) -> int:
+    is_hashed = cls.__hash__ not in (None, object.__hash__)
+    # As the C code of deque does it.
+    is_doubled = issubclass(cls, deque)
+    # As it is for all containers and dataclasses, but not where the repr formats what is in it, or makes a dict of it.
+    is_unguarded = issubclass(cls, Counter) or is_named_tuple(cls) or is_pydantic(cls)
+    return HASHED * is_hashed | DOUBLED * is_doubled | UNGUARDED * is_unguarded
 
 
 def _written_names(allowed: Allowed) -> Iterable[tuple[bytes, Kind, Restorer]]:

@@ -2,9 +2,9 @@
 
 The verifier gives each value its size when it is closed. A value that refers to a container around it has none yet:
 what a walk meets depends on where it begins. A walk, as of ``repr``, stops where it comes to something that it is
-within already. So it meets each path through a cycle once; there can be as many as in a pile of shared tuples ("billion
-laughs"), and one of them can be longer than any nesting. Both are bounded here, for walks that begin at any part of
-the value, not only at its root: an application shows parts.
+within already, or goes on to what does (:mod:`.guards`). So it meets each path through a cycle once; there can be as
+many as in a pile of shared tuples ("billion laughs"), and one of them can be longer than any nesting. Both are bounded
+here, for walks that begin at any part of the value, not only at its root: an application shows parts.
 
 Where few nodes refer to one another all paths are counted. Where there are many (a tree of thousands that know their
 parents) they are bounded from above.
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .entries import LimitError
 from .graph import Graph
+from .guards import Guarded
 from .limits import DEEPEST, DEFAULT_LIMITS, Limits
 
 #: A walk that begins within a cycle goes up and down again: it may go as deep as this many times the deepest nesting.
@@ -26,6 +27,10 @@ DEEPER_IN_CYCLES = 4
 #: :data:`.limits.Limits.max_expanded` is the default: by as much more as that is raised. Each takes a quarter of a
 #: microsecond. Trees whose nodes know their parents want one for three bytes; boards of a few fields want many.
 STEPS_PER_THREE_BYTES, SPARE_STEPS = 2, 500
+
+#: References that are looked at where a value will be built by the guarded unpickler: that takes its time, too. Trees
+#: of as many records as may be have fewer.
+MOST_STEPS_GUARDED = 60_000
 
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.
 MOST_TUPLES = 4
@@ -43,22 +48,30 @@ _NEW, _OPEN, _CLOSED = range(3)
 References = dict[int, tuple[int, int]]
 
 
-def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int) -> None:
+def check_cycles(
+    data: bytes, restorers: Mapping[bytes, int], limits: Limits, most_hashed: int, *, is_guarded: bool
+) -> bool:
     """Refuse a value through whose cycles a walk would go on for too long, or too deep, or hashing would.
 
     :param data: verified bytes.
     :param restorers: as the verifier was given them.
     :param limits: the bounds.
     :param most_hashed: items that hashing all keys may meet.
+    :param is_guarded: whether the value will be built by the guarded unpickler, which takes its time, too.
+    :return: whether it must be: also where a key may be hashed before it is whole.
     :raises LimitError: with the limit's name.
     """
     graph = Graph(data, restorers)
+    is_guarded = is_guarded or bool(graph.keys)
     raised = max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
     steps = raised * (SPARE_STEPS + len(data) * STEPS_PER_THREE_BYTES // 3)
+    if is_guarded:
+        steps = min(steps, raised * MOST_STEPS_GUARDED)
+    guarded = Guarded(graph, steps)
     # All of it, also what was thrown away: that is hashed, and freed.
-    _Measure(graph.items, graph.parts, limits, steps).run(range(len(graph.items)))
+    _Measure(guarded.items, guarded.parts, limits, guarded.steps).run(range(len(guarded.items)))
     if not graph.keys:
-        return
+        return is_guarded
     hashed = _Measure(
         [items if goes_on else 1 for items, goes_on in zip(graph.items, graph.is_hashed, strict=True)],
         [parts if goes_on else [] for parts, goes_on in zip(graph.parts, graph.is_hashed, strict=True)],
@@ -69,6 +82,7 @@ def check_cycles(data: bytes, restorers: Mapping[bytes, int], limits: Limits, mo
     hashed.check_calls(graph.keys, graph.is_record)
     if sum(map(hashed.sizes.__getitem__, graph.keys)) > most_hashed:
         raise LimitError("max_odd_keys")
+    return is_guarded
 
 
 class _Measure:
@@ -258,13 +272,17 @@ class _Measure:
                 if here >> part & 1:
                     size += 1
                 else:
-                    size += met.get((part, here)) or walk(part, here)
+                    size += met.get((part, here)) or walk(part, here)  # noqa: F821 - deleted when all are met
             met[place, within] = size
             if len(met) > most:
                 raise LimitError("max_expanded")
             return size
 
-        found = [walk(place, 0) for place in range(len(component))]
+        try:
+            found = [walk(place, 0) for place in range(len(component))]
+        finally:
+            # It refers to itself: what was met would wait for the garbage collector.
+            del walk
         self._spend(len(met) * sum(map(len, parts)) // len(component))
         # No deeper than through all of them.
         depth = len(component) + max(map(self._depths.__getitem__, component))

@@ -49,17 +49,27 @@ class Kind(IntEnum):
     RECORD = 4
     #: A restorer that makes a whole value of its arguments, and takes its time.
     HEAVY = 5
+    #: A restorer that makes a whole record of its fields, and of defaults for what is not there.
+    FLAT = 6
     #: A restorer that makes a whole value of its arguments.
-    VALUE = 6
+    VALUE = 7
     #: A restorer that makes an empty record.
-    MAKER = 7
+    MAKER = 8
     #: A restorer that fills in what its maker made.
-    SETTER = 8
+    SETTER = 9
 
 
-#: In the number of a restorer: whether the hash of what it restores looks at what that holds, and whether comparing two
-#: looks at what differs twice.
-HASHED, DOUBLED = 1, 2
+#: In the number of a restorer: whether the hash of what it restores looks at what that holds, whether comparing two
+#: looks at what differs twice, and whether showing one goes on where it is within itself.
+HASHED, DOUBLED, UNGUARDED = 1, 2, 4
+
+#: Where in the number of a restorer stands how many fields of a record may be filled in by default, if they were not
+#: stored: each is an item that does not stand in the bytes. And the most that can stand there.
+DEFAULTS_SHIFT, MOST_DEFAULTS = 3, 1023
+_NUMBER_SHIFT = 13
+
+#: Bits of a restorer's number and kind: its flags and defaults are told from ``special``, however small the limits are.
+_NUMBER_BITS = 24
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
 WEIGHT = 10
@@ -100,29 +110,30 @@ def layout_for(limits: Limits) -> Layout:
     leaves = tuple((size, (size + one_deep + 2) | 1, (size + two_deep + 2) | 1) for size in SHORT)
     too_deep = (limits.max_depth + 1) << shift
     # Two levels above the deepest may be computed before they are refused.
-    special = 1 << (too_deep + two_deep).bit_length()
+    special = 1 << max(_NUMBER_BITS, (too_deep + two_deep).bit_length())
     return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
 
 
-def restorer_entry(kind: Kind, number: int, *, is_hashed: bool, is_doubled: bool) -> int:
+def restorer_entry(kind: Kind, number: int, flags: int, defaults: int) -> int:
     """Return what stands for a restorer, above :attr:`Layout.special`.
 
-    :param kind: :attr:`Kind.HEAVY`, :attr:`Kind.VALUE`, :attr:`Kind.MAKER` or :attr:`Kind.SETTER`.
+    :param kind: :attr:`Kind.HEAVY` or what stands behind it there.
     :param number: the same for a maker and its setter.
-    :param is_hashed: whether the hash of what it restores looks at what that holds.
-    :param is_doubled: whether comparing two of what it restores looks at what differs twice.
+    :param flags: which of :data:`HASHED`, :data:`DOUBLED` and :data:`UNGUARDED` hold for what it restores.
+    :param defaults: how many of its fields may be filled in by default.
     """
-    return (number << 2 | is_doubled << 1 | is_hashed) << INDEX_SHIFT | kind
+    defaults = min(defaults, MOST_DEFAULTS)
+    return (number << _NUMBER_SHIFT | defaults << DEFAULTS_SHIFT | flags) << INDEX_SHIFT | kind
 
 
-def is_hashed_by_value(entry: int) -> bool:
-    """Tell whether the hash of what a restorer restores looks at what that holds."""
-    return bool(entry >> INDEX_SHIFT & HASHED)
+def has_flag(entry: int, flag: int) -> bool:
+    """Tell whether a flag holds for what a restorer restores."""
+    return bool(entry >> INDEX_SHIFT & flag)
 
 
-def is_doubled(entry: int) -> bool:
-    """Tell whether comparing two of what a restorer restores looks at what differs twice."""
-    return bool(entry >> INDEX_SHIFT & DOUBLED)
+def defaults_of(entry: int) -> int:
+    """Return how many fields of what a restorer restores may be filled in by default."""
+    return entry >> (INDEX_SHIFT + DEFAULTS_SHIFT) & MOST_DEFAULTS
 
 
 class LimitError(PayloadError):

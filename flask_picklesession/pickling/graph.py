@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .entries import FLOAT_WEIGHT, KIND_MASK, LONG_SHIFT, WEIGHT, Kind, is_doubled, is_hashed_by_value
+from .entries import (
+    DOUBLED,
+    FLOAT_WEIGHT,
+    HASHED,
+    KIND_MASK,
+    LONG_SHIFT,
+    UNGUARDED,
+    WEIGHT,
+    Kind,
+    defaults_of,
+    has_flag,
+)
 
 _MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
 
@@ -30,22 +41,23 @@ class Graph:
         self.is_hashed: list[bool] = []
         #: Whether it is a record that is filled in: hashing it is a call of its own.
         self.is_record: list[bool] = []
+        #: Whether a walk stops where it comes to it while it is within it.
+        self.is_guarded: list[bool] = []
         #: Nodes that are keys or elements, as often as they are.
         self.keys: list[int] = []
         #: The whole value: a node, or the number of its items below zero.
         self.root = self._read(data, restorers)
 
-    def _mutable(self, *, is_hashed: bool = False, is_record: bool = False) -> int:
+    def _mutable(self, *, is_hashed: bool = False, is_record: bool = False, is_guarded: bool = True) -> int:
         self.items.append(1)
         self.parts.append([])
         self.is_hashed.append(is_hashed)
         self.is_record.append(is_record)
+        self.is_guarded.append(is_guarded)
         return len(self.items) - 1
 
     def _immutable(self, items: list[int], *, is_hashed: bool = True) -> int:
-        if not items:
-            return -1
-        if max(items) < 0:
+        if max(items, default=-1) < 0:
             return sum(items) - 1
         number = self._mutable(is_hashed=is_hashed)
         self._put(number, items)
@@ -56,13 +68,40 @@ class Graph:
         self.parts[number] += parts
         self.items[number] -= sum(items) - sum(parts)
 
-    def _fill_record(self, record: int, state: int) -> None:
+    def _restored(self, restorer: int, arguments: int) -> int:
+        if has_flag(restorer, UNGUARDED) and arguments >= 0:
+            # A NamedTuple: the tuple of its arguments is no object of its own, and has a guard that this has not.
+            self.items[arguments] += 1 + defaults_of(restorer)
+            self.is_guarded[arguments] = False
+            return arguments
+        # Not as a record: a hash that looks at them is a tuple's.
+        weight = WEIGHT if restorer & KIND_MASK == _HEAVY else defaults_of(restorer)
+        return self._immutable([arguments, *([-weight] if weight else [])], is_hashed=has_flag(restorer, HASHED))
+
+    def _fill_record(self, record: int, state: int, times: int) -> None:
         if state >= 0 and self.is_hashed[state]:
             # The parts of a tuple that is there for this record only.
-            self.items[record] += self.items[state]
-            self.parts[record] += self.parts[state]
+            self.items[record] += self.items[state] * times
+            parts = self.parts[state] * times
         else:
-            self._put(record, [state])
+            parts = [state] * times
+        if not self.is_guarded[record]:
+            parts = self._emptied(parts)
+        self._put(record, parts)
+
+    def _emptied(self, containers: list[int]) -> list[int]:
+        """Return what is in the dict that a Counter or a model is filled in with, which is no part of it.
+
+        It is emptied, and has a guard, which the Counter has not.
+        """
+        found: list[int] = []
+        for container in containers:
+            found += self.parts[container] if container >= 0 else []
+            found.append(-self.items[container] if container >= 0 else container)
+        for container in containers:
+            if container >= 0:
+                self.items[container], self.parts[container] = 1, []
+        return found
 
     def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
         stack: list[int] = []
@@ -95,8 +134,8 @@ class Graph:
                 stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
-                for _time in range(2 if is_doubled(setter) else 1):
-                    self._fill_record(record, state)
+                self.items[record] += defaults_of(setter)
+                self._fill_record(record, state, 2 if has_flag(setter, DOUBLED) else 1)
                 i += 2
             elif opcode in _TUPLES:
                 if opcode == 0x74:
@@ -108,13 +147,11 @@ class Graph:
                 stack.append(self._immutable(items))
             elif opcode == 0x52:  # REDUCE
                 arguments, restorer = stack.pop(), stack.pop() ^ _RESTORER
-                is_hashed = is_hashed_by_value(restorer)
                 if restorer & KIND_MASK == _MAKER:
-                    stack.append(self._mutable(is_hashed=is_hashed, is_record=True))
+                    is_hashed, is_guarded = has_flag(restorer, HASHED), not has_flag(restorer, UNGUARDED)
+                    stack.append(self._mutable(is_hashed=is_hashed, is_record=True, is_guarded=is_guarded))
                 else:
-                    # Not as a record: a NamedTuple's hash is a tuple's.
-                    weight = [-WEIGHT] if restorer & KIND_MASK == _HEAVY else []
-                    stack.append(self._immutable([arguments, *weight], is_hashed=is_hashed))
+                    stack.append(self._restored(restorer, arguments))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())
             elif opcode == 0x28:  # MARK
@@ -129,7 +166,11 @@ class Graph:
                     del stack[-2:]
                 else:
                     items, stack = stack, frames.pop()
-                self.keys += [item for item in items[:: 2 if opcode in (0x73, 0x75) else 1] if item >= 0]
+                keys = items[:: 2 if opcode in (0x73, 0x75) else 1]
+                self.keys += [key for key in keys if key >= 0]
+                if opcode in (0x73, 0x75):
+                    # As an OrderedDict compares them, where they are more than one item and not told apart by identity.
+                    self._put(stack[-1], [key for key in keys if key < -1 or (key >= 0 and self.is_hashed[key])])
                 if opcode == 0x91:
                     stack.append(self._immutable(items))
                 else:
@@ -146,7 +187,7 @@ class Graph:
 
 
 # Opcode -> bytes of its operand, of those that push one item.
-_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4}
+_FIXED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x29: 0, 0x4B: 1, 0x4D: 2, 0x4A: 4}
 
 # Opcode -> bytes of the length of what follows, of those that push a text, bytes or an int.
 _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
@@ -155,4 +196,4 @@ _LENGTHS = {0x8C: 1, 0x43: 1, 0x8A: 1, 0x58: 4, 0x42: 4, 0x8B: 4, 0x96: 8}
 _LONGS = (0x8A, 0x8B)
 
 # Opcode -> items. TUPLE takes all behind the mark.
-_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x29: 0, 0x74: 0}
+_TUPLES = {0x85: 1, 0x86: 2, 0x87: 3, 0x74: 0}

@@ -11,21 +11,25 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, cast
 
 from ..exceptions import PayloadError, RegistrationError
-from .restorers import Refused
+from .restorers import Refused, why_no_counts
 
 _ABSENT: Any = object()
 
 #: Combinations of a Flag's bits that are restored in one process: the enum module keeps each for ever.
 MOST_COMBINATIONS = 1 << 16
+
+#: Items that a field counts as whose default is made anew: that takes up to a microsecond.
+FACTORY_WEIGHT = 4
 _NOTHING: dict[str, Any] = {}
 
 #: Where attrs keeps a hash that it has computed (``cache_hash=True``), and ``None`` before.
@@ -95,6 +99,8 @@ class Shape(NamedTuple):
     make_flat: Callable[..., Any] | None = None
     #: Whether restoring takes as long as making several objects.
     is_heavy: bool = False
+    #: Items that fields count as which may be filled in by default.
+    defaults: int = 0
 
 
 def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
@@ -119,9 +125,9 @@ def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
         return _flag_shape(cls)
     if issubclass(cls, enum.Enum):
         return _enum_shape(cls)
-    if fields is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    if fields is None and is_named_tuple(cls):
         return _named_tuple_shape(cls)
-    if hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields"):
+    if is_pydantic(cls):
         return _pydantic_shape(cls)
     for builtin in (dict, list, str):
         if issubclass(cls, builtin):
@@ -183,6 +189,11 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
 # -- named tuples
 
 
+def is_named_tuple(cls: type) -> bool:
+    """Tell whether a class is a NamedTuple."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
 def _named_tuple_shape(cls: Any) -> Shape:
     names: tuple[str, ...] = tuple(cls._fields)
     known = frozenset(names)
@@ -201,7 +212,7 @@ def _named_tuple_shape(cls: Any) -> Shape:
         _keep(instance, unknown)
         return instance
 
-    return Shape(flat, make, has_names=True)
+    return Shape(flat, make, has_names=True, defaults=len(defaults))
 
 
 def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
@@ -219,6 +230,13 @@ class _Fields(NamedTuple):
     #: Field -> what makes its default, for those that have one.
     defaults: dict[str, Callable[[], Any]]
     is_frozen: bool
+    #: How many of these make one anew.
+    factories: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Items that those count as which may be filled in by default."""
+        return len(self.defaults) + (FACTORY_WEIGHT - 1) * self.factories
 
 
 def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
@@ -258,6 +276,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         is_risky=is_risky and not declared.is_frozen,
         has_names=True,
         make_flat=make_flat,
+        defaults=declared.weight,
     )
 
 
@@ -266,14 +285,12 @@ def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
         return _Fields(_checked(cls, fields), {}, False)
     if dataclasses.is_dataclass(cls):
         found: Any = dataclasses.fields(cls)
-        defaults: dict[str, Callable[[], Any]] = {}
-        for field in found:
-            if field.default is not dataclasses.MISSING:
-                defaults[field.name] = _constant(field.default)
-            elif field.default_factory is not dataclasses.MISSING:
-                defaults[field.name] = field.default_factory
+        constants = {field.name: field.default for field in found if field.default is not dataclasses.MISSING}
+        factories = {
+            field.name: field.default_factory for field in found if field.default_factory is not dataclasses.MISSING
+        }
         parameters: Any = vars(cls)["__dataclass_params__"]
-        return _Fields(_checked(cast(type, cls), [field.name for field in found]), defaults, parameters.frozen)
+        return _fields(cls, [field.name for field in found], constants, factories, is_frozen=parameters.frozen)
     if hasattr(cls, "__attrs_attrs__"):
         return _attrs_fields(cls)
     raise RegistrationError(
@@ -281,18 +298,31 @@ def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
     )
 
 
+def _fields(
+    cls: Any,
+    names: list[str],
+    constants: dict[str, Any],
+    factories: dict[str, Callable[[], Any]],
+    *,
+    is_frozen: bool = False,
+) -> _Fields:
+    defaults = {**{name: _constant(value) for name, value in constants.items()}, **factories}
+    return _Fields(_checked(cls, names), defaults, is_frozen, len(factories))
+
+
 def _attrs_fields(cls: Any) -> _Fields:
-    defaults: dict[str, Callable[[], Any]] = {}
+    constants: dict[str, Any] = {}
+    factories: dict[str, Callable[[], Any]] = {}
     for attribute in cls.__attrs_attrs__:
         default = attribute.default
         if type(default).__name__ == "_Nothing":
             continue
         factory = getattr(default, "factory", None)
         if factory is None:
-            defaults[attribute.name] = _constant(default)
+            constants[attribute.name] = default
         elif not default.takes_self:
-            defaults[attribute.name] = factory
-    return _Fields(_checked(cls, [attribute.name for attribute in cls.__attrs_attrs__]), defaults, False)
+            factories[attribute.name] = factory
+    return _fields(cls, [attribute.name for attribute in cls.__attrs_attrs__], constants, factories)
 
 
 def _constant(value: Any) -> Callable[[], Any]:
@@ -453,9 +483,15 @@ def _missing(cls: type, field: str) -> PayloadError:
 # -- pydantic
 
 
+def is_pydantic(cls: type) -> bool:
+    """Tell whether a class is a pydantic model."""
+    return hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields")
+
+
 def _pydantic_shape(cls: Any) -> Shape:
     """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
     names = frozenset(cls.model_fields)
+    defaults = _pydantic_defaults(cls)
 
     def state(model: Any) -> Any:
         if model.__pydantic_extra__:
@@ -478,9 +514,9 @@ def _pydantic_shape(cls: Any) -> Shape:
         if len(fields_set) > len(names) + len(values) or not all(type(name) is str for name in (*values, *fields_set)):
             raise PayloadError("a record without the names of its fields")
         found = {name: value for name, value in values.items() if name in names}
-        for name, field in cls.model_fields.items():
-            if name not in found and not field.is_required():
-                found[name] = field.get_default(call_default_factory=True)
+        for name, default in defaults.items():
+            if name not in found:
+                found[name] = default()
         _keep(model, {name: value for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
         object.__setattr__(model, "__pydantic_fields_set__", set(names.intersection(fields_set)))
@@ -490,10 +526,41 @@ def _pydantic_shape(cls: Any) -> Shape:
         object.__setattr__(model, "__pydantic_extra__", None)
         object.__setattr__(model, "__pydantic_private__", None)
 
-    return Shape(None, make, state, fill, is_risky=True)
+    return Shape(None, make, state, fill, is_risky=True, defaults=FACTORY_WEIGHT * len(defaults))
+
+
+def _pydantic_defaults(cls: Any) -> dict[str, Callable[[], Any]]:
+    """Return what makes the defaults of a model's fields."""
+    defaults: dict[str, Callable[[], Any]] = {}
+    for name, field in cls.model_fields.items():
+        if field.is_required():
+            continue
+        if field.default_factory is None or getattr(field, "default_factory_takes_validated_data", False):
+            # A copy. For what wants the other fields, it raises.
+            defaults[name] = partial(field.get_default, call_default_factory=True)
+        else:
+            # get_default would look at its signature each time, for fifty microseconds.
+            defaults[name] = field.default_factory
+    return defaults
 
 
 # -- subclasses of dict, list and str
+
+
+def _content_of(cls: type) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None]]:
+    """Return what copies what a dict or list holds, and what puts it in another one. No override of the class runs."""
+    if issubclass(cls, list):
+        return lambda value: list(list.__iter__(value)), list.extend
+    if issubclass(cls, OrderedDict):
+        # It keeps its order beside the dict: dict's own methods do not know of it.
+        return lambda value: dict(OrderedDict.items(value)), _put_in_order
+    return lambda value: dict(dict.items(value)), dict.update
+
+
+def _put_in_order(value: OrderedDict[Any, Any], content: dict[Any, Any]) -> None:
+    # Not by update, which asks the class for its __setitem__.
+    for key, item in content.items():
+        OrderedDict.__setitem__(value, key, item)
 
 
 def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Shape:
@@ -501,10 +568,8 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
     if cls.__new__ is not builtin.__new__:
         raise RegistrationError(f"{_name(cls)} is built by a __new__ of its own; register it with reduce= and restore=")
     reader = _Reader(cls, declared)
-    content: dict[Any, Callable[[Any], Any]] = {
-        dict: lambda value: dict(dict.items(value)),
-        list: lambda value: list(list.__iter__(value)),
-    }
+    is_counter = issubclass(cls, Counter)
+    content, extend = _content_of(cls)
     if builtin is str:
 
         def flat(value: Any) -> tuple[Any, ...]:
@@ -523,7 +588,10 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         return builtin.__new__(cls)
 
     def state(value: Any) -> Any:
-        return content[builtin](value), reader.read(value)
+        reason = why_no_counts(dict.values(value)) if is_counter else None
+        if reason is not None:
+            raise Refused(reason)
+        return content(value), reader.read(value)
 
     def fill(value: Any, stored: tuple[Any, tuple[Any, ...]]) -> None:
         if type(value) is not cls or type(stored) is not tuple or len(stored) != 2:
@@ -531,8 +599,10 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         items, attributes = stored
         if type(items) is not builtin or type(attributes) is not tuple or not attributes:
             raise PayloadError("a state of another class")
+        if is_counter and why_no_counts(items.values()) is not None:
+            raise PayloadError("a Counter of what cannot be counted")
         # The builtin's own methods: an override of the class's must not run.
-        builtin.update(value, items) if builtin is dict else builtin.extend(value, items)
+        extend(value, items)
         # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
         items.clear()
         reader.write(value, attributes[0], attributes[1:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -21,6 +21,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
+
+#: Bits of an int that is compared with a Decimal in no time: addresses of IPv6 have so many.
+QUICK_INT = 128
 
 #: Digits and exponent of a Decimal: ``format(Decimal("1e999999999"), "f")`` is a text of a gigabyte.
 MAX_DECIMAL_TEXT = 1024
@@ -448,30 +451,14 @@ class DefaultContainer(NamedTuple):
     fill: Callable[[Any, Any], None]
 
 
-def _mapping(cls: Any, *, values: Container[type] | None = None) -> DefaultContainer:
-    """Return how a subclass of dict is stored.
+def _reduce_mapping(value: Any) -> tuple[tuple[Any, ...], Any]:
+    _refuse_attributes(value)
+    return (), dict(value)
 
-    :param values: the types that its values may have.
-    """
 
-    def reduce(value: Any) -> tuple[tuple[Any, ...], Any]:
-        _refuse_attributes(value)
-        if values is not None and not all(type(item) in values for item in value.values()):
-            raise Refused("has values that are no numbers")
-        return (), dict(value)
-
-    def make() -> Any:
-        return cls()
-
-    def fill(value: Any, content: dict[Any, Any]) -> None:
-        _of(dict, content)
-        _require(type(value) is cls)
-        _require(values is None or all(type(item) in values for item in content.values()))
-        dict.update(value, content)
-        # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
-        content.clear()
-
-    return DefaultContainer(cls, reduce, make, fill)
+def _make_ordered() -> OrderedDict[Any, Any]:
+    # Without arguments: a pickle could give it some.
+    return OrderedDict()
 
 
 def _fill_ordered(value: Any, content: dict[Any, Any]) -> None:
@@ -479,6 +466,44 @@ def _fill_ordered(value: Any, content: dict[Any, Any]) -> None:
     _require(type(value) is OrderedDict)
     # dict.update would leave the order behind.
     OrderedDict.update(value, content)
+    # Made for this one only. Referred to again and again, its keys would be hashed and compared as often.
+    content.clear()
+
+
+_COUNTS = frozenset({int, float, bool, Decimal})
+
+
+def why_no_counts(values: Collection[object]) -> str | None:
+    """Tell why a Counter cannot have these values, if it cannot.
+
+    Its repr sorts them: to compare a Decimal with a float, or a long int, takes many microseconds, and comparing two
+    Counters looks at each value four times, which doubles with each level in a Counter of Counters.
+    """
+    kinds = set(map(type, values))
+    if not kinds <= _COUNTS:
+        return "has values other than int, float, bool and Decimal"
+    if Decimal in kinds and float in kinds:
+        return "has both floats and Decimals as values"
+    if Decimal in kinds and any(type(value) is int and value.bit_length() > QUICK_INT for value in values):
+        return f"has both Decimals and ints of more than {QUICK_INT} bits as values"
+    return None
+
+
+def _reduce_counter(value: Counter[Any]) -> tuple[tuple[Any, ...], Any]:
+    reason = why_no_counts(value.values())
+    if reason is not None:
+        raise Refused(reason)
+    return _reduce_mapping(value)
+
+
+def _make_counter() -> Counter[Any]:
+    return Counter()
+
+
+def _fill_counter(value: Any, content: dict[Any, Any]) -> None:
+    _of(dict, content)
+    _require(type(value) is Counter and why_no_counts(content.values()) is None)
+    dict.update(value, content)
     content.clear()
 
 
@@ -527,10 +552,8 @@ def _refuse_attributes(value: Any) -> None:
 
 
 CONTAINERS = (
-    _mapping(OrderedDict)._replace(fill=_fill_ordered),
-    # Its repr sorts its values, and comparing two of them looks at each value four times: in a Counter of Counters of
-    # Counters that doubles with each.
-    _mapping(Counter, values=frozenset({int, float, bool, Decimal, Fraction})),
+    DefaultContainer(OrderedDict, _reduce_mapping, _make_ordered, _fill_ordered),
+    DefaultContainer(Counter, _reduce_counter, _make_counter, _fill_counter),
     DefaultContainer(defaultdict, _reduce_defaultdict, _make_defaultdict, _fill_defaultdict),
     DefaultContainer(deque, _reduce_deque, _make_deque, _fill_deque),
 )

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ..exceptions import PayloadError
-from .restorers import Restorer
+from .restorers import QUICK_INT, Restorer
 
 #: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
 #: hash in CPython: so have tuples of these. By themselves a dozen keys may have one hash, with others around them more.
@@ -28,9 +28,8 @@ COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 #: Parts of a key that may collide with another one: these are compared.
 MOST_COMPARED = 32
 
-# Ints of so many bits, addresses of IPv6 among them, are compared in no time, also with a Decimal. Decimals and floats
-# that are larger or smaller than so many bits tell are compared digit by digit.
-_QUICK_INT, _QUICK_FLOAT = 128, 64
+# Decimals and floats that are larger or smaller than so many bits tell are compared digit by digit.
+_QUICK_FLOAT = 64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 
 _PLAIN = (str, Markup, bytes, complex, bool, date, datetime, time, timedelta, timezone, ZoneInfo, UUID, type(None))
@@ -173,7 +172,7 @@ def is_quickly_compared(key: object) -> bool:
             count += len(part) ** 2
             left += part
         elif isinstance(part, int):
-            if part.bit_length() > _QUICK_INT:
+            if part.bit_length() > QUICK_INT:
                 return False
         elif type(part) is float:
             # As a Decimal is compared with it: digit by digit.

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
+    DEFAULTS_SHIFT,
     DOUBLED,
     FLOAT,
     HASHED,
@@ -35,6 +36,7 @@ from .entries import (
     KIND_MASK,
     LONG_SHIFT,
     MARKER_AS_DATA,
+    MOST_DEFAULTS,
     ODD,
     SHORT,
     WEIGHT,
@@ -52,13 +54,17 @@ PROTO = b"\x80\x05"
 
 # Plain ints: comparing members of an IntEnum costs several times as much.
 _LIST, _DICT, _SET, _RECORD = int(Kind.LIST), int(Kind.DICT), int(Kind.SET), int(Kind.RECORD)
-_MARKER, _HEAVY, _VALUE, _MAKER, _SETTER = (
+_MARKER, _HEAVY, _FLAT, _VALUE, _MAKER, _SETTER = (
     int(Kind.MARKER),
     int(Kind.HEAVY),
+    int(Kind.FLAT),
     int(Kind.VALUE),
     int(Kind.MAKER),
     int(Kind.SETTER),
 )
+
+#: Set in the number of a restorer of records that count as more than what stands in the bytes.
+_MORE = DOUBLED | MOST_DEFAULTS << DEFAULTS_SHIFT
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
@@ -72,6 +78,9 @@ HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
 
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
+
+# The pickler throws away the items of a short tuple one by one.
+_MOST_POPS = 3
 
 # MEMOIZE TUPLE1 MEMOIZE REDUCE MEMOIZE
 _LEAF_END = b"\x94\x85\x94R\x94"
@@ -96,7 +105,8 @@ def verify_segment(data: bytes, restorers: Mapping[bytes, int], limits: Limits) 
     :param data: the bytes.
     :param restorers: written name -> :func:`.entries.restorer_entry`, of the allow-list.
     :param limits: the bounds.
-    :return: whether its keys could be chosen to collide: then it is to be built by a guarded unpickler first.
+    :return: whether its keys could be chosen to collide, or to be hashed too early: then it is to be built by a guarded
+        unpickler first.
     :raises PayloadError: if these bytes are not what our pickler writes with this allow-list and these limits.
     """
     if len(data) > limits.max_value_size:
@@ -222,6 +232,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             elif kind == _SETTER:
                 i = _bind_setter(data, i, entry, stack, records, special)
                 push(entry)
+            elif kind == _FLAT:
+                push(entry)
             elif kind == _MARKER or kind == _HEAVY:
                 push(entry)
                 continue
@@ -301,10 +313,12 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     raise PayloadError("a state without its record")
                 entry = state + one_deep + 2
                 flags = setter >> INDEX_SHIFT
-                if flags & DOUBLED:
-                    # To compare two looks at what differs once more, and so does each within it. Counts as read back,
-                    # so that all that is counted twice fits a Layout's sizes.
-                    again = state & size_mask
+                if flags & _MORE:
+                    # To compare two looks at what differs once more, and so does each within it; and fields that were
+                    # not stored get their defaults. Counts as read back, so that it fits a Layout's sizes.
+                    again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
+                    if flags & DOUBLED:
+                        again = state & size_mask
                     spent += again
                     if spent > max_spent:
                         raise LimitError("max_expanded")
@@ -331,12 +345,19 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 entry += one_deep
                 if entry >= too_deep:
                     raise LimitError("max_depth")
-                if kind == _HEAVY:
-                    # To show one takes as long as that, too.
-                    entry += HEAVY_SIZE
-                    uncounted += WEIGHT
-                    if uncounted > max_objects:
-                        raise LimitError("max_objects")
+                if kind < _VALUE:
+                    if kind == _HEAVY:
+                        # To show one takes as long as that, too.
+                        entry += HEAVY_SIZE
+                        uncounted += WEIGHT
+                        if uncounted > max_objects:
+                            raise LimitError("max_objects")
+                    else:
+                        again = (restorer >> (INDEX_SHIFT + DEFAULTS_SHIFT) & MOST_DEFAULTS) * ITEM
+                        spent += again
+                        if spent > max_spent:
+                            raise LimitError("max_expanded")
+                        entry += again
             if data[i] == _MEMOIZE:
                 remember(entry)
                 i += 1
@@ -385,13 +406,20 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if deepest >= special:
                 items = settle(items)
                 deepest = max(items)
+            before = odd_size
             for entry in items[::2]:
                 if entry & 1:
                     odd_keys += 1
                     odd_size += entry & size_mask
             if odd_size > most_odd_size or odd_keys > max_odd_keys:
                 raise LimitError("max_odd_keys")
-            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2) | 1
+            # It may be an OrderedDict's: to compare two looks at each key once more. Counts as read back, as where a
+            # record is doubled.
+            again = odd_size - before
+            spent += again
+            if spent > max_spent:
+                raise LimitError("max_expanded")
+            entry = ((deepest & ~size_mask) + one_deep + (sum(items) & size_mask) + 2 + again) | 1
             count = len(items) // 2
             if entry >= too_deep:
                 raise LimitError("max_depth")
@@ -532,15 +560,31 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == _POP or opcode == 0x31:  # POP, POP_MARK
             # Written where a tuple, or the arguments of a restorer, led back to the value itself, which is read then.
+            start = i
             i += 1
             if opcode == _POP:
-                settle([stack.pop()])
+                while data[i] == _POP:
+                    i += 1
+                count = i - start
+                items = stack[-count:]
+                if count > _MOST_POPS or len(items) != count:
+                    raise PayloadError("more POPs than the pickler writes, or than there are values")
+                del stack[-count:]
             else:
-                settle(stack)
+                count = 1
+                items = stack
                 stack = frames.pop()
                 push = stack.append
-            if data[i] != _BINGET and data[i] != _LONG_BINGET and data[i] != _POP:
+                if not items:
+                    raise PayloadError("POP_MARK of nothing")
+            if max(items) >= special:
+                settle(items)
+            if data[i] != _BINGET and data[i] != _LONG_BINGET:
                 raise PayloadError("POP where nothing is read instead")
+            # To read something, throw it away and read something else took twice as long as anything else.
+            uncounted += count
+            if uncounted > max_objects:
+                raise LimitError("max_objects")
 
         elif opcode == 0x2E:  # STOP
             if i + 1 != len(data) or frames or len(stack) != 1:
@@ -551,9 +595,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry & size_mask > max_spent:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
+            is_guarded = odd_keys > FEW_KEYS
             if has_cycles:
-                check_cycles(data, restorers, limits, most_odd_size // 2)
-            return odd_keys > FEW_KEYS
+                return check_cycles(data, restorers, limits, most_odd_size // 2, is_guarded=is_guarded)
+            return is_guarded
 
         else:
             raise PayloadError(f"opcode 0x{opcode:02x} is none that we write")

@@ -279,7 +279,7 @@ def guided(seconds: int, folder: Path) -> None:
     """
     import atheris
 
-    for module in ("verifier", "cycles", "restorers", "records", "serializer", "unpickler"):
+    for module in ("verifier", "cycles", "guards", "restorers", "records", "serializer", "unpickler"):
         _instrument(atheris, sys.modules[f"flask_picklesession.pickling.{module}"])
     folder.mkdir(parents=True, exist_ok=True)
     for number, known in enumerate(_KNOWN):

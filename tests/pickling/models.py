@@ -132,6 +132,17 @@ class Hashed:
         return isinstance(other, Hashed) and self.key == other.key
 
 
+@dataclass
+class Product:
+    """Hashed by one field, compared by all."""
+
+    number: int
+    options: Any
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+
 class Temperature:
     """Only a reduce and a restore can tell how to build it."""
 
@@ -152,6 +163,7 @@ def make_allow() -> AllowList:
     allow = AllowList()
     for cls in (Color, Level, Right, Point, Node, Leaf, Money, Single, Slotted, FrozenSlotted, Late, Attrs, AttrsDict):
         allow(cls)
+    allow(Product)
     allow(Plain, fields=("a", "b"))
     for cls in (Model, Bag, Row, Label):
         allow(cls)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from itertools import pairwise
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -14,9 +16,10 @@ from flask_picklesession import LimitExceededError, PayloadError, PickleSerializ
 from flask_picklesession.pickling import Limits
 from flask_picklesession.pickling.cycles import DEEPER_IN_CYCLES, _Measure
 from flask_picklesession.pickling.entries import LimitError
+from flask_picklesession.pickling.graph import Graph
 
 from . import assembler as a
-from .models import Hashed, Money, Node, Point, make_allow
+from .models import Hashed, Model, Money, Node, Point, Product, make_allow
 from .walks import TooLong, containers_of, walk
 
 
@@ -60,6 +63,26 @@ def board(fields: int) -> list[Node]:
     return nodes
 
 
+def star(count: int) -> list[Node]:
+    """Return nodes that all have an edge to the first one; both know it."""
+    nodes = [Node(str(number)) for number in range(count)]
+    for node in nodes[1:]:
+        edge: Any = Point(nodes[0], node)  # type: ignore[arg-type]
+        nodes[0].children.append(edge)
+        node.children.append(edge)
+    return nodes
+
+
+def family(children: int, grandchildren: int) -> Any:
+    """Return a tree of models in which all know their parents."""
+    root: Any = Model.model_construct(a=None, b=[])
+    for _child in range(children):
+        child: Any = Model.model_construct(a=root, b=[])
+        child.b += [Model.model_construct(a=child, b=[]) for _ in range(grandchildren)]
+        root.b.append(child)
+    return root
+
+
 def in_batches() -> list[Any]:
     """Return a list of several batches, whose items refer to it."""
     found: list[Any] = []
@@ -74,6 +97,9 @@ ACCEPTED: dict[str, Callable[[], Any]] = {
     "linked list, all known": lambda: linked(60),
     "five friends": lambda: friends(5),
     "list of several batches": in_batches,
+    "edges that know both ends": lambda: star(200)[0],
+    "models that know their parents": lambda: family(1500, 0),
+    "models of three levels": lambda: family(20, 20),
     "empty lists that are shared": lambda: [[[]] * 2] * 3,
 }
 
@@ -102,6 +128,92 @@ def test_tangled_graphs_are_refused(kind: str) -> None:
         cold().dump_value(REFUSED[kind]())
 
     assert caught.value.limit == "max_expanded"
+
+
+def pairs(make: Callable[[Any, Any], Any], count: int) -> Any:
+    """Return a tree of pairs, with lists for leaves, each of which holds the whole of it."""
+    lists: list[list[Any]] = [[] for _ in range(count)]
+    level: list[Any] = [*lists]
+    while len(level) > 1:
+        level = [make(left, right) for left, right in in_pairs(level)]
+    for found in lists:
+        found.append(level[0])
+    return level[0]
+
+
+def in_pairs(items: list[Any]) -> list[Any]:
+    """Return each two that follow one another."""
+    return list(zip(items[::2], items[1::2], strict=True))
+
+
+def counted(count: int) -> Any:
+    """Return a Counter of records that each hold it."""
+    counter: Counter[Any] = Counter()
+    for number in range(count):
+        counter[Hashed(str(number))] = 1
+    for key in counter:
+        key.friends = counter
+    return counter
+
+
+UNGUARDED: dict[str, Callable[[int], Any]] = {
+    "NamedTuple": lambda count: pairs(Point, count),
+    "pydantic": lambda count: pairs(lambda left, right: Model.model_construct(a=left, b=right), count),
+    "Counter": counted,
+}
+
+
+@pytest.mark.parametrize("kind", UNGUARDED)
+def test_what_has_no_guard_against_recursion(kind: str) -> None:
+    """Found in review: 328 bytes, each list of which stops only where a walk comes to itself, took a second to show."""
+    few, many = (UNGUARDED[kind](count) for count in (2, 8))
+
+    assert cold().load_value(cold().dump_value(few))
+    with pytest.raises(TooLong):
+        walk(many, 500_000)
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value(many)
+
+    assert caught.value.limit == "max_expanded"
+
+
+@pytest.mark.parametrize("state", [a.NONE, a.NONE + a.TUPLE1])
+def test_counter_that_is_filled_in_with_no_dict(state: bytes) -> None:
+    """Refused where it is built, whatever its graph would be."""
+    counter = a.name("collections:Counter") + a.EMPTY_TUPLE + a.REDUCE
+    fill = a.get(2) + a.text("collections:Counter#state") + b"\x93\x94" + a.get(5)
+
+    with pytest.raises(PayloadError, match="refused with ValueError"):
+        cold().load_value(
+            a.segment(a.LIST, a.MARK, a.LIST + a.get(0) + a.APPEND, counter, fill, state, a.APPLY, a.APPENDS)
+        )
+
+
+def test_copies_for_each_guard_are_bounded() -> None:
+    """Thousands of lists that hold one large pile of NamedTuples: more references than are looked at."""
+    pile: Any = []
+    for _level in range(40):
+        pile = Point(pile, 0)
+    lists = [[pile] for _ in range(1000)]
+
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value([lists, in_batches()])
+
+    assert caught.value.limit == "max_expanded"
+
+
+def test_models_that_are_endless() -> None:
+    """Two models that are each other's fields end with a RecursionError; one that is its own field does not."""
+    one: Any = Model.model_construct(a=None, b=[])
+    other: Any = Model.model_construct(a=one, b=[])
+    one.a = one
+    assert "Recursion on Model" in repr(cold().load_value(cold().dump_value(one)))
+    one.a = other
+
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value(one)
+
+    assert caught.value.limit == "max_depth"
 
 
 def test_limit_can_be_raised() -> None:
@@ -177,14 +289,14 @@ def test_hash_that_goes_up_a_nest() -> None:
     """Found in review: 681 bytes took 0.8 seconds to load, and each level doubled it."""
     assert cold().load_value(cold().dump_value(hashes(3)))
 
-    written = cold().written(hashes(14))
+    written = cold().written(hashes(12))
     with pytest.raises(PayloadError, match="exceeds the limit"):
         cold().load_value(written)
 
 
 def test_hash_that_goes_up_a_nest_and_is_thrown_away() -> None:
     """What is thrown away was hashed before that."""
-    written = cold().written([("x",), hashes(14)])
+    written = cold().written([("x",), hashes(12)])
     # Memo: the list, its text, its tuple, which is what is read instead.
     thrown_away = written.removesuffix(a.STOP) + a.POP + a.get(2) + a.STOP
 
@@ -290,6 +402,66 @@ def test_deques_within_deques() -> None:
     assert caught.value.limit == "max_expanded"
 
 
+def shelves(make: Callable[[Any], Any], levels: int) -> Any:
+    """Return mappings whose keys hold mappings, with room for what hashing them meets."""
+    value: Any = 0
+    for _level in range(levels):
+        value = make({Product(1, value): 1})
+    return [value, "x" * 60_000]
+
+
+@pytest.mark.parametrize("make", [OrderedDict, Counter])
+def test_mappings_that_compare_keys_twice(make: Callable[[Any], Any]) -> None:
+    """Found in review: to compare two takes twice as long for each level, and that was not counted."""
+    assert cold().load_value(cold().dump_value(shelves(make, 6))) == shelves(make, 6)
+    with pytest.raises(LimitExceededError):
+        cold().dump_value(shelves(make, 18))
+
+
+def test_graph_counts_what_is_compared_twice() -> None:
+    """As the verifier does: a value that refers to what is still open has its sizes from the graph."""
+
+    def size(value: Any) -> int:
+        graph = Graph(cold().written(value), cold()._entries)
+        measure = _Measure(graph.items, graph.parts, Limits(), 10**6)
+        measure.run([graph.root])
+        return measure.sizes[graph.root]
+
+    key = Product(1, [])
+    assert size([{"k": (1, 2)}]) == 6
+    assert size([{(1, 2): "k"}]) == 6 + 3
+    assert size([{key: 0}]) == 3 + 2 * size(key)
+    assert size(deque([1, 2])) == size(deque()) + 2 * 2
+
+
+def test_fewer_references_where_keys_are_looked_at() -> None:
+    """What is built by the slower unpickler may take less time to measure."""
+    large: list[Any] = []
+    large += [[large, large, number] for number in range(14_000)]
+
+    assert cold().dump_value([tree(3000, 0), {0.5, 1.5}])
+    assert cold().dump_value([large, {0.5}])
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value([large, {0.5, 1.5}])
+
+    assert caught.value.limit == "max_expanded"
+
+
+def test_paths_are_not_left_to_the_garbage_collector() -> None:
+    """A megabyte for each value that was refused, until it comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        cold().dump_value(friends(5))
+        with pytest.raises(LimitExceededError):
+            cold().dump_value(friends(20))
+        functions = [found.__qualname__ for found in gc.get_objects() if type(found) is FunctionType]
+    finally:
+        gc.enable()
+
+    assert not [name for name in functions if name.startswith("_Measure._count_cycle.<locals>")]
+
+
 def test_filler_pays_for_no_paths() -> None:
     """Found in review: a long text beside a tangle let the paths through it be counted for a second."""
     with pytest.raises(LimitExceededError):
@@ -345,14 +517,23 @@ def assert_walks_end(serializer: PickleSerializer, data: Any, most: int) -> bool
 
 def graph(rng: random.Random) -> Any:
     """Return one of some lists, dicts and records that refer to one another at random."""
-    makers = (list, list, dict, deque, lambda: Node("x"), lambda: Node("y"))
+    makers = (list, list, dict, deque, Counter, lambda: Node("x"), lambda: Model.model_construct(a=None, b=[]))
     inner = [rng.choice(makers)() for _ in range(rng.randrange(1, 12))]
     found = [*inner]
     found += [tuple(rng.choice(found) for _ in range(rng.randrange(1, 4))) for _ in range(rng.randrange(4))]
     found += [Money(rng.choice(found)) for _ in range(rng.randrange(3))]
+    for _point in range(rng.randrange(4)):
+        found.append(Point(rng.choice(found), rng.choice(found)))
     for holder in inner:
         for part in rng.choices(found, k=rng.randrange(4)):
-            if isinstance(holder, dict):
+            if isinstance(holder, Counter):
+                key: Any = Hashed(str(len(holder)))
+                key.friends = part
+                holder[key] = 1
+            elif isinstance(holder, Model):
+                model: Any = holder
+                model.a = part
+            elif isinstance(holder, dict):
                 holder[len(holder)] = part
             elif isinstance(holder, Node):
                 holder.children.append(part)

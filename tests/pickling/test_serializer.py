@@ -254,12 +254,13 @@ class TestHalfBuiltKeys:
 
         assert caught.value.path == path
 
-    def test_refused_when_loaded(self) -> None:
-        """Where the value has several such keys."""
+    @pytest.mark.parametrize("make", [lambda: friends(lambda friend: {friend}), friend_of_itself], ids=["two", "one"])
+    def test_refused_when_loaded(self, make: Callable[[], Member]) -> None:
+        """However many such keys there are."""
         serializer = PickleSerializer([Member])
 
         with pytest.raises(PayloadError, match="hashed before it was whole"):
-            serializer.load_value(serializer.written(friends(lambda friend: {friend})))
+            serializer.load_value(serializer.written(make()))
 
     def test_hash_that_stays_the_same(self) -> None:
         """Such a key is found."""
@@ -449,6 +450,25 @@ class SubPoint(Point):
 
 class WithSlot:
     __slots__ = ("a", "b")
+
+
+class Shelf(OrderedDict[str, int]):
+    def __setitem__(self, key: str, value: int) -> None:
+        super().__setitem__(key, value + 1)
+
+
+def test_subclass_of_ordered_dict_keeps_its_content() -> None:
+    """And its order, which it keeps beside the dict. What the class does on assignment does not run."""
+    allow = AllowList()
+    allow(Shelf, name="app:Shelf")
+    serializer = PickleSerializer(allow)
+    value = Shelf(a=0, b=1, c=2)
+    value.move_to_end("a")
+
+    loaded = serializer.load_value(serializer.dump_value(value))
+
+    assert type(loaded) is Shelf
+    assert list(loaded.items()) == [("b", 2), ("c", 3), ("a", 1)]
 
 
 def with_attribute(value: Any) -> Any:
