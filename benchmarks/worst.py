@@ -28,7 +28,7 @@ SERIALIZER = PickleSerializer(make_allow(), verdicts_kept=0)
 SHOWN = 12
 
 #: What is to hold: seconds, and bytes of memory.
-SECONDS, MEMORY = 0.12, 64 << 20
+SECONDS, MEMORY = 0.1, 64 << 20
 
 
 def long_text(text: bytes) -> bytes:

@@ -72,6 +72,9 @@ _MARKER_LENGTH = len(_MARKER_TEXT)
 #: One key of a hash that can be chosen collides with nothing; with more, the value is built with an eye on it.
 FEW_KEYS = 1
 
+#: Part of the objects that a value may have which is verified, measured as a graph and built by the guarded unpickler.
+MOST_OBJECTS_GUARDED = 0.6
+
 #: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there is less
 #: than one for a byte; the slowest, a Fraction, takes a microsecond for each.
 HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
@@ -597,6 +600,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 raise LimitError("max_expanded")
             is_guarded = odd_keys > FEW_KEYS
             if has_cycles:
+                if is_guarded and len(memo) + uncounted > max_objects * MOST_OBJECTS_GUARDED:
+                    raise LimitError("max_objects")
                 return check_cycles(data, restorers, limits, most_odd_size // 2, is_guarded=is_guarded)
             return is_guarded
 
