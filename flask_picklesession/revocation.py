@@ -128,7 +128,7 @@ class Revoker:
         while known is not None:
             if known.kind == Kind.ENDED:
                 return known, False
-            sealed = self._ended(storage_key, reason, replacement)
+            sealed = self._ended(storage_key, reason, replacement, known.user_digest)
             saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)
             if saved.applied or saved.current == sealed:
                 return known, False
@@ -138,8 +138,12 @@ class Revoker:
         record = self._read(storage_key, before)
         return record, before is not None and record is None
 
-    def _ended(self, storage_key: bytes, reason: EndReason, replacement: str = "") -> bytes:
-        ended = ended_record(_NOTHING, reason, now=now_ms(), nonce=new_nonce(), replacement=replacement)
+    def _ended(
+        self, storage_key: bytes, reason: EndReason, replacement: str = "", user_digest: bytes = ANONYMOUS
+    ) -> bytes:
+        # Whose it was, is asked when its user ends it once more, by a handle that it had.
+        before = _NOTHING._replace(user_digest=user_digest)
+        ended = ended_record(before, reason, now=now_ms(), nonce=new_nonce(), replacement=replacement)
         return self._sealer.seal(storage_key, ended)
 
     def end_user(self, user_digest: bytes, *, keep: str | None = None, deadline: float | None = None) -> int:
@@ -249,6 +253,10 @@ class Revoker:
         storage_key = self._store.storage_key(handle)
         sealed = self._ended(storage_key, EndReason.REVOKED)
         created = self._store.create(storage_key, sealed, ttl=ENDED_SECONDS, deadline=deadline)
+        if not created.applied and created.current is None:
+            # What is no record stands there: nobody's session.
+            self._store.end(storage_key, sealed, ttl=ENDED_SECONDS, deadline=deadline)
+            return True
         return created.applied
 
     def _kept(self, handle: str | None) -> _Kept:

@@ -45,6 +45,10 @@ from .user_sessions import UserSessions
 MOST_APART = 4_000_000
 
 
+#: Ids that a session is tried to go on under.
+MOST_ATTEMPTS = 3
+
+
 class SaveRules(NamedTuple):
     """What an application's settings say about saving. Times are in seconds."""
 
@@ -168,6 +172,7 @@ class Save:
             return self._dropped(Drop.ENDED)
         try:
             new = self._create(self._changes.assigned, inherit=None)
+            self._keep_to_limit(new, inherit=None)
         except _Gone:
             return self._dropped(Drop.ENDED)
         return self._saved(new, set_id=new.session_id, created=True)
@@ -186,23 +191,22 @@ class Save:
             user_digest=self._user_digest,
             body=self._serializer.dump_container(values),
         )
+        is_replacement = inherit is not None or (self._is_limited and self._loaded.handle is not None)
+        if is_replacement and self._user_digest != ANONYMOUS:
+            # Until the old one is over it counts as that one, or not for long: a save that fails may leave it behind.
+            record = record._replace(confirmed=0)
         if inherit is not None:
-            # To those who count or end a user's sessions, it belongs to the old one until it is used.
-            is_somebodys = self._user_digest != ANONYMOUS
-            record = record._replace(born=inherit.born, confirmed=0 if is_somebodys else record.confirmed)
+            record = record._replace(born=inherit.born)
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
         new = _Standing(session_id, handle, storage_key, record, values)
-        if inherit is not None or not self._is_limited:
-            self._put_new_or_gone(new)
-        elif self._rules.evicts:
-            self._put_new_or_gone(new)
-            self._evict(new)
-        else:
+        if inherit is None and self._is_limited and not self._rules.evicts:
             self._put_new_if_there_is_room(new)
+        else:
+            self._put_new_or_gone(new)
         return new
 
     def _birth(self, inherit: Record | None) -> int:
@@ -247,23 +251,24 @@ class Save:
         """The handles that this request came with: they end when the new session stands, and do not count."""
         return (*self._loaded.trail, *((self._loaded.handle,) if self._loaded.handle is not None else ()))
 
-    def _evict(self, new: _Standing) -> None:
-        """End a user's oldest sessions beyond the number that may be. Behind the new one: who cannot sign in ends none.
+    def _keep_to_limit(self, new: _Standing, *, inherit: Record | None) -> None:
+        """End a user's oldest sessions beyond the number that may be, behind the new one: who cannot sign in ends none.
 
         :raises _Gone: if newer ones took the new one's place meanwhile.
-        :raises StoreUnavailableError: if the store failed: then the new one is over, as nobody would know its id.
+        :raises StoreUnavailableError: if the store failed. The response brings the new id along.
         """
-        most = self._rules.max_sessions or 0
-        try:
-            beyond = self._user_sessions.make_room(
-                self._user_digest, new.handle, most, replaced=self._own_handles, deadline=self._deadline
-            )
-            for member in beyond or ():
-                self._revoker.end(member.handle, EndReason.EVICTED, deadline=self._deadline)
-        except StoreUnavailableError:
-            with suppress(StoreUnavailableError):
-                self._put_ended(new)
-            raise
+        if inherit is not None or not self._is_limited or not self._rules.evicts:
+            return
+        self._offer(new)
+        beyond = self._user_sessions.make_room(
+            self._user_digest,
+            new.handle,
+            self._rules.max_sessions or 0,
+            replaced=self._own_handles,
+            deadline=self._deadline,
+        )
+        for member in beyond or ():
+            self._revoker.end(member.handle, EndReason.EVICTED, deadline=self._deadline)
         if beyond is None:
             self._put_ended(new)
             raise _Gone(EndReason.EVICTED)
@@ -364,7 +369,7 @@ class Save:
         inherit = None if self._is_new_identity(base) else base.record
         current = base
         try:
-            new = self._put_replacement(None, base, current, inherit)
+            new = self._put_first_replacement(base, inherit)
         except _Gone:
             return self._dropped(Drop.ENDED)
         while True:
@@ -380,6 +385,8 @@ class Save:
                 if new is not None and inherit is not None and error.maybe_applied:
                     # The old id may be over.
                     self._offer(new)
+                else:
+                    self._take_back(new)
                 raise
             if conflict is None:
                 break
@@ -394,6 +401,11 @@ class Save:
         if new is not None:
             # It is over, whatever comes of the rest.
             self._offer(new)
+            try:
+                new = self._confirmed(new)
+                self._keep_to_limit(new, inherit=inherit)
+            except _Gone:
+                return self._dropped(Drop.ENDED)
         for handle in (*self._loaded.trail, *((base.handle,) if current.handle != base.handle else ())):
             self._revoker.end_one(handle, reason, replacement=goes_on, deadline=self._deadline)
         if new is None:
@@ -409,6 +421,22 @@ class Save:
 
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest
+
+    def _put_first_replacement(self, base: _Standing, inherit: Record | None) -> _Standing | None:
+        """Create the new record; under another id where somebody ended it before it began.
+
+        That was who ended all sessions of the user but this one, perhaps: if it was not, the old record tells.
+
+        :raises _Gone: if it was revoked again and again, or belongs to somebody else than the old one.
+        """
+        for _attempt in range(MOST_ATTEMPTS):
+            try:
+                return self._put_replacement(None, base, base, inherit)
+            except _Gone as error:
+                if inherit is None:
+                    raise
+                gone = error
+        raise gone
 
     def _put_replacement(
         self, new: _Standing | None, base: _Standing, current: _Standing, inherit: Record | None
@@ -469,6 +497,25 @@ class Save:
                 return self._dropped(Drop.ENDED)
         return self._saved(new, set_id=new.session_id, created=True)
 
+    def _confirmed(self, new: _Standing) -> _Standing:
+        """Note in the new record that its id is in use: from now on it counts by itself.
+
+        :raises _Gone: if somebody ended it meanwhile.
+        """
+        if new.record.confirmed:
+            return new
+        written = new.record.with_nonce(new_nonce())._replace(confirmed=now_ms())
+        with suppress(StoreUnavailableError):
+            # Otherwise that is noted at its first use.
+            conflict = self._compare_and_set(new, written)
+            return new._replace(record=written) if conflict is None else conflict
+        return new
+
+    def _take_back(self, new: _Standing | None) -> None:
+        """End what nobody knows the id of, if the store lets that be done. If not, it counts for some minutes."""
+        with suppress(StoreUnavailableError):
+            self._abandon(new)
+
     def _abandon(self, new: _Standing | None) -> None:
         if new is not None:
             self._put_ended(new)
@@ -495,6 +542,10 @@ class Save:
             except _Gone:
                 self._abandon(successor)
                 return self._dropped(Drop.ENDED)
+            except StoreUnavailableError as error:
+                if not error.maybe_applied:
+                    self._take_back(successor)
+                raise
             if conflict is None:
                 break
             self._abandon(successor)
@@ -666,6 +717,10 @@ class Save:
         return Outcome(delete=True)
 
     def _dropped(self, reason: Drop) -> Outcome:
+        if not self._changes and not self._session.is_save_asked_for:
+            # What could have waited: nothing that the request did is lost.
+            self._session.forget()
+            return Outcome()
         keys = (*self._changes.assigned, *self._changes.deleted)
         self._session.forget()
         self._report.dropped(reason, keys)

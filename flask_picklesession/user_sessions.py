@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, sleep
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from .exceptions import NewerRecordError, PayloadError, RecordError
 from .pickling import PickleSerializer
+from .renewal import next_handle
 from .revocation import CLOCKS_DIFFER_MS
 from .session import CLIENT_KEY
-from .storage.index import Member, UserIndex
+from .storage.index import Member, UserIndex, new_member
 from .storage.record import Kind, Record, now_ms
 from .storage.sealing import RecordSealer
 from .storage.store import Store
@@ -59,6 +60,18 @@ class _Live(NamedTuple):
     record: Record | None
     #: Seconds that Redis keeps it, or ``None``.
     ttl: float | None
+    #: Whether anybody may have its id: what an outage, or a worker that died, has left behind nobody has.
+    is_reachable: bool = False
+
+
+class _Seen(NamedTuple):
+    """What the members of a user's index stand for."""
+
+    live: list[_Live]
+    #: All handles.
+    handles: set[str]
+    #: The handle of a record that was renewed or replaced -> the one that it names.
+    leads: dict[str, str]
 
 
 # The last second that a datetime can tell. Redis takes times to live that end far beyond.
@@ -96,10 +109,10 @@ class UserSessions:
         :param idle_timeout: returns the seconds that a session lives on without use: tells when it was used last.
         :raises StoreUnavailableError: if the store failed.
         """
-        found = self._sessions(self._live(user_digest, deadline=lambda: monotonic() + self._step_seconds))
+        seen = self._look(user_digest, deadline=lambda: monotonic() + self._step_seconds)
         left, infos = MOST_LOOKED_INTO, []
-        for one, *_rest in found:
-            if one.record is not None:
+        for one, *_rest in self._sessions(_marked(seen.live, seen.leads)):
+            if one.record is not None and one.is_reachable:
                 left -= len(one.record.body)
                 infos.append(self._info(one, one.record, idle_timeout(), is_looked_into=left > 0))
         return infos
@@ -115,7 +128,7 @@ class UserSessions:
         return newest.born + 1 if newest is not None and 0 <= newest.born - now < CLOCKS_DIFFER_MS else now
 
     def make_room(
-        self, user_digest: bytes, mine: str, most: int, *, replaced: Container[str], deadline: float
+        self, user_digest: bytes, mine: str, most: int, *, replaced: Iterable[str], deadline: float
     ) -> list[Member] | None:
         """Return the members to end so that a user has no more than a number of sessions, the newest of which are kept.
 
@@ -128,14 +141,15 @@ class UserSessions:
         :return: ``None`` where newer ones have taken its place.
         :raises StoreUnavailableError: if the store failed.
         """
-        stored = [one for one in self._counted(user_digest, replaced, deadline) if one.record is not None]
+        found = self._counted(user_digest, mine, replaced, deadline)
+        stored = [one for one in found if one.is_reachable or (one.record is not None and one.member.handle == mine)]
         sessions = sorted(self._sessions(stored), key=lambda session: _order(session[0].member), reverse=True)
         if not any(one.member.handle == mine for session in sessions[:most] for one in session):
             return None
         return [one.member for session in sessions[most:] for one in session]
 
     def has_room(
-        self, user_digest: bytes, mine: Member, most: int, *, replaced: Container[str], deadline: float
+        self, user_digest: bytes, mine: Member, most: int, *, replaced: Iterable[str], deadline: float
     ) -> bool:
         """Tell whether one more session is within a number.
 
@@ -153,10 +167,11 @@ class UserSessions:
             latest = now_ms() - PENDING_SECONDS * 1000
             others = [
                 session[0]
-                for session in self._sessions(self._counted(user_digest, replaced, deadline))
-                if session[0].member.handle != mine.handle and (session[0].record or session[0].member.born > latest)
+                for session in self._sessions(self._counted(user_digest, mine.handle, replaced, deadline))
+                if session[0].member.handle != mine.handle
+                and (session[0].is_reachable or session[0].member.born > latest)
             ]
-            before = [one for one in others if one.record is not None or _order(one.member) < _order(mine)]
+            before = [one for one in others if one.is_reachable or _order(one.member) < _order(mine)]
             if len(before) >= most:
                 return False
             if len(others) < most:
@@ -165,9 +180,31 @@ class UserSessions:
                 return False
             sleep(WAIT_SECONDS)
 
-    def _counted(self, user_digest: bytes, replaced: Container[str], deadline: float) -> list[_Live]:
-        found = self._live(user_digest, deadline=lambda: deadline)
-        return [one for one in found if one.member.handle not in replaced]
+    def _counted(self, user_digest: bytes, mine: str, replaced: Iterable[str], deadline: float) -> list[_Live]:
+        """Return the sessions, but for those that are replaced.
+
+        Looks again where one has just gone on under an id that was not in the index yet.
+
+        :param mine: the handle of the session that begins: it is there, however many members are before it.
+        """
+        ahead: set[str] = set()
+        while True:
+            seen = self._look(user_digest, deadline=lambda: deadline)
+            before, ahead = ahead, set(seen.leads.values()) - seen.handles
+            # What is ahead at two looks has gone: its record has ended long ago.
+            if ahead <= before:
+                break
+        live = seen.live if mine in seen.handles else [*seen.live, *self._one(mine, deadline)]
+        ending = _with_what_follows(replaced, seen.leads)
+        return [one for one in _marked(live, seen.leads) if one.member.handle not in ending]
+
+    def _one(self, handle: str, deadline: float) -> list[_Live]:
+        (content,) = self._store.load_many([handle], deadline=deadline)
+        member = new_member(handle, now_ms())
+        record = self._read(member, content)
+        if record is None or record.kind != Kind.LIVE:
+            return []
+        return [_Live(member._replace(born=record.born), record, None)]
 
     @staticmethod
     def _sessions(found: list[_Live]) -> list[list[_Live]]:
@@ -188,22 +225,34 @@ class UserSessions:
                 rest.append([one])
         return sorted([*sessions.values(), *rest], key=lambda group: group[0].member.born, reverse=True)
 
-    def _live(self, user_digest: bytes, *, deadline: Callable[[], float]) -> list[_Live]:
-        found: list[_Live] = []
+    def _look(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
+        seen = _Seen([], set(), {})
 
         def look(page: list[Member]) -> list[str]:
             gone = []
             stored = self._store.load_many_with_ttl([member.handle for member in page], deadline=deadline())
             for member, (content, ttl) in zip(page, stored, strict=True):
+                seen.handles.add(member.handle)
                 record = self._read(member, content)
                 if content is None and member.is_settled:
                     gone.append(member.handle)
-                elif content is None or (record is not None and record.user_digest == user_digest):
-                    found.append(_Live(member, record, ttl))
+                elif content is None:
+                    seen.live.append(_Live(member, None, ttl))
+                elif record is not None and record.user_digest == user_digest:
+                    self._sort_in(member, record, ttl, seen)
             return gone
 
         self._users.go_through(user_digest, look, deadline=deadline, most_pages=MOST_PAGES)
-        return found
+        return seen
+
+    @staticmethod
+    def _sort_in(member: Member, record: Record, ttl: float | None, seen: _Seen) -> None:
+        following = next_handle(record)
+        if record.kind == Kind.LIVE:
+            # The index lies, a record does not.
+            seen.live.append(_Live(member._replace(born=record.born), record, ttl))
+        elif following is not None:
+            seen.leads[member.handle] = following
 
     def _read(self, member: Member, content: bytes | RecordError | None) -> Record | None:
         if not isinstance(content, bytes):
@@ -212,7 +261,7 @@ class UserSessions:
             record = self._sealer.unseal(self._store.storage_key(member.handle), content)[0]
         except (RecordError, NewerRecordError):
             return None
-        return record if record.kind == Kind.LIVE and not record.is_past(now_ms()) else None
+        return None if record.is_past(now_ms()) else record
 
     def _info(self, live: _Live, record: Record, idle_timeout: float, *, is_looked_into: bool) -> SessionInfo:
         now, deadline = now_ms() / 1000, record.deadline / 1000
@@ -242,6 +291,27 @@ class UserSessions:
         address, _line, agent = text.partition("\n")
         # As at sign-in: who holds the secret key can plant longer ones.
         return agent[:LONGEST_AGENT] or None, address[:LONGEST_ADDRESS] or None
+
+
+def _marked(live: list[_Live], leads: dict[str, str]) -> list[_Live]:
+    """Return the same, each with whether it is reachable: used, or what a session goes on under."""
+    births = {one.member.born for one in live if one.record is not None and one.record.confirmed}
+    led_to = set(leads.values())
+    return [
+        one._replace(is_reachable=bool(one.record) and (one.member.born in births or one.member.handle in led_to))
+        for one in live
+    ]
+
+
+def _with_what_follows(handles: Iterable[str], leads: dict[str, str]) -> set[str]:
+    """Return handles, and those that they lead to."""
+    found: set[str] = set()
+    for handle in handles:
+        following: str | None = handle
+        while following is not None and following not in found:
+            found.add(following)
+            following = leads.get(following)
+    return found
 
 
 def _order(member: Member) -> tuple[int, str]:

@@ -192,9 +192,9 @@ class TestList:
         def die(*arguments: Any, **options: Any) -> Any:
             raise StoreUnavailableError("killed")
 
-        store.save = die
+        end, store.save, store.end = store.end, die, die
         assert browser.visit(put(n=1)).status_code == 503
-        store.save = save
+        store.save, store.end = save, end
 
         assert [info.handle for info in sessions.sessions_of(7)] == [handle_in(browser)]
         assert sessions.revoke_user(7) == 2

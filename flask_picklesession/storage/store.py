@@ -91,7 +91,7 @@ class Saved(NamedTuple):
 
     #: Whether the record stands now.
     applied: bool
-    #: Where it does not: what stands there instead, or ``None`` where nothing does.
+    #: Where it does not: what stands there instead, or ``None`` where nothing does, or what is no record at all.
     current: bytes | None
     #: Whether an earlier sending of the same command, whose reply was lost, may have been applied.
     repeated: bool
@@ -135,7 +135,10 @@ class Store:
         reply, repeated = self._write(deadline, before, ("SET", storage_key, record, "EX", ttl, "NX"))
         if reply is not None:
             return Saved(True, None, repeated)
-        current = self.load(storage_key, ttl=None, deadline=deadline)
+        try:
+            current = self.load(storage_key, ttl=None, deadline=deadline)
+        except RecordError:
+            current = None
         return Saved(current == record, current, repeated)
 
     def load(self, storage_key: bytes, *, ttl: int | None, deadline: float) -> bytes | None:
