@@ -489,12 +489,14 @@ class Save:
         if new is None or not is_login:
             self._abandon(new)
             return self._dropped(Drop.ENDED)
-        if base.record.user_digest != ANONYMOUS or reason is not EndReason.REPLACED:
-            # The base ended for another reason than a parallel sign-in: what it held must not come back.
-            try:
+        try:
+            if base.record.user_digest != ANONYMOUS or reason is not EndReason.REPLACED:
+                # The base ended for another reason than a parallel sign-in: what it held must not come back.
                 new = self._rewrite(new, self._changes.assigned)
-            except _Gone:
-                return self._dropped(Drop.ENDED)
+            new = self._confirmed(new)
+            self._keep_to_limit(new, inherit=None)
+        except _Gone:
+            return self._dropped(Drop.ENDED)
         return self._saved(new, set_id=new.session_id, created=True)
 
     def _confirmed(self, new: _Standing) -> _Standing:

@@ -500,6 +500,22 @@ class TestLimit:
         assert one.visit(sign_in_again).status_code == 200
         assert content(other) == {"user_id": 7}
 
+    @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
+    def test_signing_in_again_when_the_session_was_evicted(self, make_app: MakeApp, policy: str) -> None:
+        """Another device signs in at the same time, and takes its place: one of both is left."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS=policy)
+        one, two = signed_in(app), Browser(app)
+
+        def sign_in_again() -> None:
+            dict(session)
+            two.visit(put(user_id=7))
+            session.clear()
+            session["user_id"] = 7
+
+        one.visit(sign_in_again)
+
+        assert sorted(map(len, (content(one), content(two)))) == [0, 1]
+
     def test_scores_that_somebody_changed(self, make_app: MakeApp, raw: Redis, prefix: str) -> None:
         """The index lies: which session is the oldest, their records tell."""
         app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
