@@ -48,7 +48,9 @@ def largest(base: Any, mine: Any, theirs: Any) -> Any:
 
 def counter(base: Any, mine: Any, theirs: Any) -> Any:
     """Add up what both sides added: for numbers."""
-    if not all(type(side) is Counter or _are_quick(_zero(side)) for side in (base, mine, theirs)):
+    if not all(
+        _are_quick(*side) if type(side) is Counter else _are_quick(_zero(side)) for side in (base, mine, theirs)
+    ):
         return mine
     try:
         return _zero(theirs) + _zero(mine) - _zero(base)
@@ -120,6 +122,8 @@ def union(base: Any, mine: Any, theirs: Any) -> Any:
     if None in sides:
         return mine
     before, my_items, their_items = sides
+    if not all(_are_quick(*side) for side in sides):
+        return mine
     try:
         merged = (before & my_items & their_items) | (my_items - before) | (their_items - before)
     except NOT_OF_A_KIND:

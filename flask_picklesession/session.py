@@ -21,7 +21,7 @@ from .exceptions import (
     TypeRefusedError,
 )
 from .merge import Changes, is_same
-from .pickling import KeptFields, PickleSerializer, Stored
+from .pickling import KeptFields, NotBuiltError, PickleSerializer, Stored
 from .storage.deadline import Budget
 from .storage.record import ANONYMOUS, Record, now_ms
 
@@ -42,6 +42,10 @@ LONGEST_IDENTITY = 1000
 
 #: Values of one session whose quarantine is logged: somebody may have planted thousands.
 MOST_LOGGED_VALUES = 10
+
+#: Values of one session that are tried to be built although others could not be, which the verifier had passed. Nothing
+#: that was stored fails so, and each may take a tenth of a second: all further ones are quarantined.
+MOST_NOT_BUILT = 8
 
 # What can be asked whether it is true.
 _PLAIN_TYPES = (bool, int, float, str, type(None))
@@ -131,6 +135,7 @@ class Session(SessionMixin):
         #: What the request may still spend on the store.
         self.budget = budget
         self._is_loaded = False
+        self._not_built = 0
         self._failed: SessionUnavailableError | None = None
         #: The id under which the session goes on although the save failed: the old one may be over.
         self.replacement: str | None = None
@@ -177,7 +182,7 @@ class Session(SessionMixin):
     def _build(self, key: str) -> Any:
         """Build a stored value and keep it; move it aside if it cannot be restored."""
         try:
-            value = self._serializer.load_value(self._stored[key], self._kept)
+            value = self._load_value(key)
             if key == "_flashes" and not _are_flashes(value):
                 raise PayloadError("not what flash() stores")
             if key == "_permanent" and type(value) not in _PLAIN_TYPES:
@@ -189,6 +194,15 @@ class Session(SessionMixin):
             return _MISSING
         self._live[key] = self._built[key] = value
         return value
+
+    def _load_value(self, key: str) -> Any:
+        if self._not_built >= MOST_NOT_BUILT:
+            raise PayloadError("too many other values could not be built")
+        try:
+            return self._serializer.load_value(self._stored[key], self._kept)
+        except NotBuiltError:
+            self._not_built += 1
+            raise
 
     def _build_all(self) -> dict[str, Any]:
         if not self._is_loaded:

@@ -6,5 +6,6 @@ from .allowlist import AllowList
 from .limits import Limits
 from .records import KeptFields
 from .serializer import PickleSerializer, Stored
+from .unpickler import NotBuiltError
 
-__all__ = ["AllowList", "KeptFields", "Limits", "PickleSerializer", "Stored"]
+__all__ = ["AllowList", "KeptFields", "Limits", "NotBuiltError", "PickleSerializer", "Stored"]

@@ -35,6 +35,9 @@ MOST_STEPS_GUARDED = 60_000
 #: Tuples and frozensets that stand between two records of a circle which a hash may go through.
 MOST_TUPLES = 4
 
+#: Items that a circle which a hash may go through holds, with all that it leads to: met a thousand times.
+MOST_IN_A_CIRCLE = 100
+
 #: Places of a walk, and what it is within there, that are looked at to count the paths through the cycles of a value:
 #: each takes half a microsecond and a hundred bytes.
 MOST_PATHS = 10_000
@@ -130,19 +133,28 @@ class _Measure:
                 raise error from None
 
     def check_calls(self, roots: Iterable[int], is_record: list[bool]) -> None:
-        """Refuse a circle in which many tuples stand between two records.
+        """Refuse a circle that a hash goes round for too long, or too deep.
 
-        Python ends the hash of what holds itself at a thousand calls. That of a tuple is none: two hundred of them for
-        each call crash an interpreter with a stack of four megabytes.
+        Python ends the hash of what holds itself at a thousand calls: each of these meets all that the circle holds.
+        That of a tuple is none: two hundred of them for each call crash an interpreter with a stack of four megabytes.
         """
-        if not self._own:
+        if not self._own and not any(node in parts for node, parts in enumerate(self._parts)):
             return
         for component in self._components(roots):
+            inside = set(component)
+            if len(component) == 1 and component[0] not in self._parts[component[0]]:
+                continue
+            if sum(self._items[node] + self._outer(node, inside) for node in component) > MOST_IN_A_CIRCLE:
+                raise LimitError("max_odd_keys")
             chain = {node for node in component if not is_record[node]} if len(component) > 1 else set()
             for _tuple in range(MOST_TUPLES):
                 chain = {node for node in chain if not chain.isdisjoint(self._parts[node])}
             if chain:
                 raise LimitError("max_depth")
+
+    def _outer(self, node: int, inside: set[int]) -> int:
+        """Return what a walk meets beyond a circle, from one of its nodes on."""
+        return sum(self.sizes[part] for part in self._parts[node] if part not in inside)
 
     def _check(self, size: int, depth: int) -> None:
         if size > self._most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..exceptions import PayloadError
 from .entries import (
     DOUBLED,
     FLOAT_WEIGHT,
@@ -45,6 +46,8 @@ class Graph:
         self.is_guarded: list[bool] = []
         #: Nodes that are keys or elements, as often as they are.
         self.keys: list[int] = []
+        # Of each tuple with a node in it: the first item.
+        self._first: dict[int, int] = {}
         #: The whole value: a node, or the number of its items below zero.
         self.root = self._read(data, restorers)
 
@@ -60,6 +63,7 @@ class Graph:
         if max(items, default=-1) < 0:
             return sum(items) - 1
         number = self._mutable(is_hashed=is_hashed)
+        self._first[number] = items[0]
         self._put(number, items)
         return number
 
@@ -69,16 +73,29 @@ class Graph:
         self.items[number] -= sum(items) - sum(parts)
 
     def _restored(self, restorer: int, arguments: int) -> int:
-        if has_flag(restorer, UNGUARDED) and arguments >= 0:
-            # A NamedTuple: the tuple of its arguments is no object of its own, and has a guard that this has not.
-            self.items[arguments] += 1 + defaults_of(restorer)
-            self.is_guarded[arguments] = False
-            return arguments
-        # Not as a record: a hash that looks at them is a tuple's.
         weight = WEIGHT if restorer & KIND_MASK == _HEAVY else defaults_of(restorer)
-        return self._immutable([arguments, *([-weight] if weight else [])], is_hashed=has_flag(restorer, HASHED))
+        is_hashed = has_flag(restorer, HASHED)
+        if arguments < 0:
+            return self._immutable([arguments, *([-weight] if weight else [])], is_hashed=is_hashed)
+        # The tuple of its arguments is there for this one only, or read back: then it gets a node of its own. Not as a
+        # record: a hash that looks at them is a tuple's.
+        self.items[arguments] += 1 + weight
+        self.is_hashed[arguments] = is_hashed
+        self.is_guarded[arguments] = not has_flag(restorer, UNGUARDED)
+        return arguments
+
+    def _apart(self, arguments: int, items: int) -> int:
+        """Return a node for a tuple that is a value, and was the arguments of another one, too.
+
+        :param items: that it holds itself.
+        """
+        number = self._immutable(self.parts[arguments])
+        self.items[number] = items
+        self._first[number] = self._first[arguments]
+        return number
 
     def _fill_record(self, record: int, state: int, times: int) -> None:
+        self._require_fresh(record, state)
         if state >= 0 and self.is_hashed[state]:
             # The parts of a tuple that is there for this record only.
             self.items[record] += self.items[state] * times
@@ -89,37 +106,55 @@ class Graph:
             parts = self._emptied(parts)
         self._put(record, parts)
 
-    def _emptied(self, containers: list[int]) -> list[int]:
-        """Return what is in the dict that a Counter or a model is filled in with, which is no part of it.
+    def _require_fresh(self, record: int, state: int) -> None:
+        """Refuse content that was there before the record: it may not be whole yet, and is taken out of its container.
 
-        It is emptied, and has a guard, which the Counter has not.
+        The pickler writes a copy, behind the record.
+        """
+        content = self._first.get(state, state)
+        if 0 <= content < record and self._is_container(content):
+            raise PayloadError("a record filled in with what was there before it")
+
+    def _is_container(self, node: int) -> bool:
+        """Tell whether it is a list, dict or set."""
+        return not self.is_hashed[node] and not self.is_record[node]
+
+    def _emptied(self, parts: list[int]) -> list[int]:
+        """Return what is in the containers that a Counter or a model is filled in with, which are no parts of it.
+
+        They are emptied, and have a guard, which the Counter has not.
         """
         found: list[int] = []
+        containers = {part for part in parts if part >= 0 and self._is_container(part)}
+        for part in parts:
+            if part in containers:
+                found += [*self.parts[part], -self.items[part]]
+            else:
+                found.append(part)
         for container in containers:
-            found += self.parts[container] if container >= 0 else []
-            found.append(-self.items[container] if container >= 0 else container)
-        for container in containers:
-            if container >= 0:
-                self.items[container], self.parts[container] = 1, []
+            self.items[container], self.parts[container] = 1, []
         return found
 
     def _read(self, data: bytes, restorers: Mapping[bytes, int]) -> int:
         stack: list[int] = []
         frames: list[list[int]] = []
         memo: list[int] = []
+        # Where a tuple of arguments stands in the memo: its node, and what that held.
+        arguments_at: dict[int, tuple[int, int]] = {}
         name = b""
         i = 2
         while True:
             opcode = data[i]
             i += 1
-            if opcode == 0x68:  # BINGET
-                stack.append(memo[data[i]])
-                i += 1
+            if opcode == 0x68 or opcode == 0x6A:  # BINGET, LONG_BINGET
+                width = 1 if opcode == 0x68 else 4
+                index = int.from_bytes(data[i : i + width], "little")
+                if index in arguments_at:
+                    memo[index] = self._apart(*arguments_at.pop(index))
+                stack.append(memo[index])
+                i += width
             elif opcode == 0x94:  # MEMOIZE
                 memo.append(stack[-1])
-            elif opcode == 0x6A:  # LONG_BINGET
-                stack.append(memo[int.from_bytes(data[i : i + 4], "little")])
-                i += 4
             elif opcode in _FIXED:
                 stack.append(-1)
                 i += _FIXED[opcode]
@@ -151,6 +186,8 @@ class Graph:
                     is_hashed, is_guarded = has_flag(restorer, HASHED), not has_flag(restorer, UNGUARDED)
                     stack.append(self._mutable(is_hashed=is_hashed, is_record=True, is_guarded=is_guarded))
                 else:
+                    if arguments >= 0:
+                        arguments_at[len(memo) - 1] = arguments, self.items[arguments]
                     stack.append(self._restored(restorer, arguments))
             elif opcode in (0x5D, 0x7D, 0x8F):  # EMPTY_LIST, EMPTY_DICT, EMPTY_SET
                 stack.append(self._mutable())

@@ -35,6 +35,10 @@ _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 _PLAIN = (str, Markup, bytes, complex, bool, date, datetime, time, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 
+class NotBuiltError(PayloadError):
+    """The bytes passed the verifier, and could not be built: that takes longer than to refuse them."""
+
+
 class UnfinishedKeyError(PayloadError):
     """A key had another hash when it was put in: it will not be found where it stands.
 
@@ -92,8 +96,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        # Containers by id, each with its keys by hash. They are held, so that no id is used twice.
-        self._seen: dict[int, tuple[object, dict[int, list[Any]]]] = {}
+        # Containers by id, each with its keys by hash, and their ids. They are held, so that no id is used twice.
+        self._seen: dict[int, tuple[object, dict[int, list[Any]], set[int]]] = {}
         self._keys = self._collisions = 0
 
     def load(self) -> Any:
@@ -103,16 +107,19 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             did not fail, but looked at defaults of its class.
         """
         root = super().load()
-        for container, hashes in self._seen.values():
+        for container, hashes, _ids in self._seen.values():
             for before, keys in hashes.items():
                 if any(hash(key) != before for key in keys):
                     raise UnfinishedKeyError(root, container)
         return root
 
     def _look_at(self, keys: Sequence[Any], container: object) -> None:
-        _container, hashes = self._seen.setdefault(id(container), (container, {}))
-        self._keys += len(keys)
-        for key in keys:
+        _container, hashes, ids = self._seen.setdefault(id(container), (container, {}, set()))
+        # What is put in once more is not compared.
+        new = [key for number, key in {id(key): key for key in keys}.items() if number not in ids]
+        ids.update(map(id, new))
+        self._keys += len(new)
+        for key in new:
             of_one_hash = hashes.setdefault(hash(key), [])
             of_one_hash.append(key)
             before = len(of_one_hash) - 1
@@ -222,7 +229,8 @@ def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpi
 
     :param data: verified bytes.
     :param unpickler: of the allow-list that verified them.
-    :raises PayloadError: if a restorer does not accept its arguments, or too many keys collide.
+    :raises NotBuiltError: if a restorer does not accept its arguments, or a key cannot be hashed.
+    :raises PayloadError: if too many keys collide, or were hashed before they were whole.
     """
     try:
         return unpickler(io.BytesIO(data)).load()
@@ -232,4 +240,4 @@ def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpi
         # Restorers, hash and equality of values raise what they like: nine types of error in a census of mutations.
         reason = f"a restorer or key was refused with {type(error).__name__}"
     # Outside of the handler: what was raised may quote the bytes, so it must not travel along as the context.
-    raise PayloadError(reason)
+    raise NotBuiltError(reason)
