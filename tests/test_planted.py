@@ -12,9 +12,13 @@ import pytest
 from flask import Flask, flash, get_flashed_messages, session
 
 from flask_picklesession import AllowList, PickleSession, TypeRefusedError, session_quarantined, session_saved
+from flask_picklesession.pickling.unpickler import unpickle
+from flask_picklesession.session import MOST_NOT_BUILT
 
 from .conftest import MakeApp
 from .pickling import assembler as a
+from .pickling.models import Single
+from .pickling.test_walks import circle_of_hashes
 from .support import Browser, plant, recorded
 
 REFUSED = a.segment(b"cos\nsystem\n", a.text("true"), a.TUPLE1, a.REDUCE)
@@ -227,3 +231,24 @@ def test_value_that_is_too_deep_to_be_stored_again_can_be_read(app: Flask, brows
     assert saved == []
     assert browser.visit(lambda: session.update(n=len(session["deep"]))).status_code == 200
     assert browser.ask(lambda: (session["n"], len(session["deep"]))) == (2, 2)
+
+
+def test_values_that_cannot_be_built_are_tried_a_few_times(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take a tenth of a second, and there can be hundreds: the others are quarantined as they are."""
+    app = make_app(PICKLESESSION_ALLOW=[Single])
+    browser = Browser(app)
+    browser.visit(lambda: session.update(n=1))
+    plant(app, browser, **{f"key{number}": circle_of_hashes(10) for number in range(20)})
+    tried = []
+
+    def counting(*arguments: Any) -> Any:
+        tried.append(arguments)
+        return unpickle(*arguments)
+
+    monkeypatch.setattr("flask_picklesession.pickling.serializer.unpickle", counting)
+
+    quarantined = browser.ask(lambda: session.quarantined)  # type: ignore[attr-defined]  # ours
+
+    # The container is built, too.
+    assert len(tried) == 1 + MOST_NOT_BUILT
+    assert len(quarantined) == 20

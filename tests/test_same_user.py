@@ -597,6 +597,42 @@ class TestOldIds:
         assert len(set_cookies(response)) == 1
         assert "user_id" in content(browser)
 
+    def test_new_id_that_could_not_be_noted_as_used(self, app: Flask) -> None:
+        """The store failed behind the last step that matters: the id is noted when it is used."""
+        browser = signed_in(app)
+        old, store = handle_in(browser), app.extensions["picklesession"].store
+        save = store.save
+
+        def then_away(*arguments: Any, **options: Any) -> Any:
+            store.save = fail
+            return save(*arguments, **options)
+
+        store.save = then_away
+        assert browser.visit(regenerate).status_code == 200
+        store.save = save
+
+        assert handle_in(browser) != old
+        assert content(browser) == {"user_id": 7}
+
+    def test_renewal_whose_last_reply_was_lost(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """It may stand: what it leads to is left alone, and offered."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = signed_in(app)
+        old, store = handle_in(browser), app.extensions["picklesession"].store
+        move_clock(EVERY)
+        save = store.save
+
+        def applied_and_lost(*arguments: Any, **options: Any) -> Any:
+            store.save = save
+            save(*arguments, **options)
+            raise StoreUnavailableError("lost", maybe_applied=True)
+
+        store.save = applied_and_lost
+        assert set_cookies(browser.visit(lambda: str(session["user_id"]))) == []
+
+        assert content(browser) == {"user_id": 7}
+        assert handle_in(browser) != old
+
     def test_only_the_last_id_is_offered_the_new_one(self, make_app: MakeApp, move_clock: MoveClock) -> None:
         """Who took an id before two renewals gets no newer one, also where its cookie would be due."""
         app = make_app(PICKLESESSION_RENEW_EVERY=2, PERMANENT_SESSION_LIFETIME=20)
