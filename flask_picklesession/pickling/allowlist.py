@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast, overload
 from ..exceptions import RegistrationError
 from .entries import DOUBLED, HASHED, UNGUARDED, Kind, restorer_entry
 from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
-from .records import KeptFields, Shape, Trial, is_named_tuple, is_pydantic, shape_of
+from .records import AddFields, KeptFields, Shape, Trial, has_cached_properties, is_named_tuple, is_pydantic, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
 
 C = TypeVar("C", bound=type)
@@ -57,7 +57,8 @@ class Allowed(NamedTuple):
     restorers: tuple[tuple[str, Kind, Restorer], ...]
     is_immutable: bool
     trial: Trial
-    has_names: bool
+    #: What adds kept fields to its arguments or state, if anything does.
+    add_fields: AddFields | None = None
     #: How many of its fields may be filled in by default.
     defaults: int = 0
 
@@ -208,7 +209,8 @@ class AllowList:
 
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
         restorers: tuple[tuple[str, Kind, Restorer], ...]
-        kind = Kind.HEAVY if shape.is_heavy else Kind.FLAT if shape.defaults else Kind.VALUE
+        counts_more = shape.defaults or _flags_of(cls) & DOUBLED
+        kind = Kind.HEAVY if shape.is_heavy else Kind.FLAT if counts_more else Kind.VALUE
         if shape.fill is None:
             restorers = (("", kind, sealed(shape.make)),)
         else:
@@ -219,11 +221,9 @@ class AllowList:
             reduce = _flat_reducer(token_for(name + FLAT_SUFFIX if shape.make_flat else name), shape.flat)
         else:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
-        is_immutable, has_names = shape.is_immutable, shape.has_names
+        trial, add_fields = _trial_of(cls, shape), shape.add_fields
         self._register(
-            Allowed(
-                cls, name, aliases, reduce, restorers, is_immutable, _trial_of(cls, shape), has_names, shape.defaults
-            )
+            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, trial, add_fields, shape.defaults)
         )
 
     def _put_container(self, cls: type, reduce: Any, make: Callable[..., Any], fill: Callable[..., None]) -> None:
@@ -234,7 +234,7 @@ class AllowList:
             arguments, content = reduce(value)
             return maker, arguments, content, None, None, setter
 
-        self._register(Allowed(cls, name, (), reducer, _record_restorers(make, fill), False, Trial.NONE, False))
+        self._register(Allowed(cls, name, (), reducer, _record_restorers(make, fill), False, Trial.NONE))
 
     def _register(self, allowed: Allowed) -> None:
         self._refuse_if_frozen(type_name(allowed.cls))
@@ -300,8 +300,8 @@ def text_reduction(text: str) -> Reduction:
 
 def _flags_of(cls: Any) -> int:
     is_hashed = cls.__hash__ not in (None, object.__hash__)
-    # As the C code of deque does it.
-    is_doubled = issubclass(cls, deque)
+    # As the C code of deque does it, and pydantic where a model keeps what it has computed beside its fields.
+    is_doubled = issubclass(cls, deque) or (is_pydantic(cls) and has_cached_properties(cls))
     # As it is for all containers and dataclasses, but not where the repr formats what is in it, or makes a dict of it.
     is_unguarded = issubclass(cls, Counter) or is_named_tuple(cls) or is_pydantic(cls)
     return HASHED * is_hashed | DOUBLED * is_doubled | UNGUARDED * is_unguarded
@@ -332,20 +332,15 @@ def _record_reducer(maker: Token, setter: Token, state: Callable[[Any], Any]) ->
     return lambda value: (maker, (), state(value), None, None, setter)
 
 
-def with_kept(reduction: Reduction, kept: KeptFields, value: object) -> Reduction:
+def with_kept(reduction: Reduction, kept: KeptFields, value: object, add_fields: AddFields) -> Reduction:
     """Add the fields that are kept beside a record to what the pickler is to write for it."""
     fields = kept.of(value)
     if not fields:
         return reduction
     if len(reduction) == 2:
-        return reduction[0], _with_fields(reduction[1], fields)
+        return reduction[0], add_fields(reduction[1], fields)
     maker, arguments, state, *rest = reduction
-    return (maker, arguments, _with_fields(state, fields), *rest)
-
-
-def _with_fields(state: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
-    names, *values = state
-    return ((*names, *fields), *values, *fields.values())
+    return (maker, arguments, add_fields(state, fields), *rest)
 
 
 def _imported(name: str) -> Any:

@@ -60,7 +60,9 @@ class ValuePickler(pickle.Pickler):
             except Refused as error:
                 raise RefusedValue(value, str(error)) from None
             self.trial = max(self.trial, allowed.trial)
-            return with_kept(reduction, self._kept, value) if self._kept and allowed.has_names else reduction
+            if self._kept and allowed.add_fields is not None:
+                return with_kept(reduction, self._kept, value, allowed.add_fields)
+            return reduction
         convert = self._conversions.get(cls)
         if convert is None and type_name(cls) in LAZY_STRINGS:
             convert = str

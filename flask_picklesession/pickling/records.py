@@ -77,6 +77,10 @@ class Trial(IntEnum):
     GUARDED = 2
 
 
+#: Arguments or state, and fields that a newer version of the class has -> both together.
+AddFields = Callable[[Any, dict[str, Any]], tuple[Any, ...]]
+
+
 class Shape(NamedTuple):
     """How one class is stored: flat, or made first and filled in."""
 
@@ -92,8 +96,8 @@ class Shape(NamedTuple):
     is_immutable: bool = False
     #: Whether restoring may run code of the application, or fail for reasons that only a try can show.
     is_risky: bool = False
-    #: Whether the arguments begin with the field names, to which kept fields can be added.
-    has_names: bool = False
+    #: What adds kept fields to the arguments, or the state, if anything does.
+    add_fields: AddFields | None = None
     #: Builds a record at once, where :attr:`make` makes an empty one. Both are known for each record class, so that a
     #: class can become frozen, or cease to be.
     make_flat: Callable[..., Any] | None = None
@@ -212,7 +216,7 @@ def _named_tuple_shape(cls: Any) -> Shape:
         _keep(instance, unknown)
         return instance
 
-    return Shape(flat, make, has_names=True, defaults=len(defaults))
+    return Shape(flat, make, add_fields=_add_fields, defaults=len(defaults))
 
 
 def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
@@ -274,7 +278,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         reader.read,
         fill,
         is_risky=is_risky and not declared.is_frozen,
-        has_names=True,
+        add_fields=_add_fields,
         make_flat=make_flat,
         defaults=declared.weight,
     )
@@ -473,6 +477,11 @@ def _keep(instance: object, unknown: dict[str, Any]) -> None:
         kept.keep(instance, unknown)
 
 
+def _add_fields(state: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
+    names, *values = state
+    return ((*names, *fields), *values, *fields.values())
+
+
 def _missing(cls: type, field: str) -> PayloadError:
     return PayloadError(
         f"a stored {_name(cls)} has no field {field!r}, and there is no default for it",
@@ -486,6 +495,11 @@ def _missing(cls: type, field: str) -> PayloadError:
 def is_pydantic(cls: type) -> bool:
     """Tell whether a class is a pydantic model."""
     return hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields")
+
+
+def has_cached_properties(cls: type) -> bool:
+    """Tell whether a class computes attributes that then stand beside its fields."""
+    return any(isinstance(found, cached_property) for base in cls.__mro__ for found in vars(base).values())
 
 
 def _pydantic_shape(cls: Any) -> Shape:
@@ -526,7 +540,12 @@ def _pydantic_shape(cls: Any) -> Shape:
         object.__setattr__(model, "__pydantic_extra__", None)
         object.__setattr__(model, "__pydantic_private__", None)
 
-    return Shape(None, make, state, fill, is_risky=True, defaults=FACTORY_WEIGHT * len(defaults))
+    def add_fields(stored: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
+        values, fields_set = stored
+        return {**values, **fields}, fields_set
+
+    weight = FACTORY_WEIGHT * len(defaults)
+    return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields, defaults=weight)
 
 
 def _pydantic_defaults(cls: Any) -> dict[str, Callable[[], Any]]:
@@ -570,6 +589,12 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
     reader = _Reader(cls, declared)
     is_counter = issubclass(cls, Counter)
     content, extend = _content_of(cls)
+
+    def add_fields(stored: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
+        # Behind what is in it.
+        items, attributes = stored
+        return items, _add_fields(attributes, fields)
+
     if builtin is str:
 
         def flat(value: Any) -> tuple[Any, ...]:
@@ -582,7 +607,7 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
             reader.write(instance, state[0], state[1:])
             return instance
 
-        return Shape(flat, make_text, is_risky=True)
+        return Shape(flat, make_text, is_risky=True, add_fields=add_fields)
 
     def make() -> Any:
         return builtin.__new__(cls)
@@ -607,4 +632,4 @@ def _subclass_shape(cls: Any, builtin: Any, fields: Iterable[str] | None) -> Sha
         items.clear()
         reader.write(value, attributes[0], attributes[1:])
 
-    return Shape(None, make, state, fill, is_risky=True)
+    return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields)

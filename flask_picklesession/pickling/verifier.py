@@ -321,7 +321,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     # not stored get their defaults. Counts as read back, so that it fits a Layout's sizes.
                     again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
                     if flags & DOUBLED:
-                        again = state & size_mask
+                        again += state & size_mask
                     spent += again
                     if spent > max_spent:
                         raise LimitError("max_expanded")
@@ -356,7 +356,10 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                         if uncounted > max_objects:
                             raise LimitError("max_objects")
                     else:
-                        again = (restorer >> (INDEX_SHIFT + DEFAULTS_SHIFT) & MOST_DEFAULTS) * ITEM
+                        flags = restorer >> INDEX_SHIFT
+                        again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
+                        if flags & DOUBLED:
+                            again += entry & size_mask
                         spent += again
                         if spent > max_spent:
                             raise LimitError("max_expanded")

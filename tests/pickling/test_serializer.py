@@ -21,6 +21,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import attrs
+import pydantic
 import pytest
 from markupsafe import Markup
 
@@ -800,6 +801,21 @@ class TestEvolution:
 
         assert newer.load_value(older.dump_value(cart, kept=kept)) == NewCart(["a", "b"], note="important")
 
+    @pytest.mark.parametrize("kind", ["pydantic", "dict", "list", "str"])
+    def test_unknown_fields_of_other_kinds_are_written_back(self, kind: str) -> None:
+        """Models, and subclasses of dict, list and str with fields of their own: the same."""
+        old, new = _two_versions(kind)
+        older, newer = PickleSerializer(_named(old)), PickleSerializer(_named(new))
+        value = new(n=1, extra="kept") if kind == "pydantic" else new("a")
+        vars(value).update(n=1, extra="kept")
+        kept = KeptFields()
+
+        found: Any = older.load_value(newer.dump_value(value), kept)
+        found.n = 2
+        back: Any = newer.load_value(older.dump_value(found, kept=kept))
+
+        assert (back.n, back.extra) == (2, "kept")
+
     def test_kept_fields_are_no_change(self) -> None:
         """Reading a newer record changes nothing."""
         older, newer = self.pair(OldCart, NewCart)
@@ -1061,3 +1077,22 @@ class TestOddities:
         lines = [Node(f"node {number}") for number in range(200)]
 
         assert cold().load_value(serializer.dump_value([*lines, lines[150]]))[200].name == "node 150"
+
+
+def _two_versions(kind: str) -> tuple[Any, Any]:
+    """Return an older and a newer version of a class: the newer one has a field more."""
+    if kind == "pydantic":
+        older = pydantic.create_model("Older", n=(int, 0))
+        return older, pydantic.create_model("Newer", n=(int, 0), extra=(str, ""))
+    builtin: Any = {"dict": dict, "list": list, "str": str}[kind]
+    body = {} if kind == "str" else {"__init__": lambda self, _text: None}
+    return type("Older", (builtin,), dict(body)), type("Newer", (builtin,), dict(body))
+
+
+def _named(cls: Any) -> AllowList:
+    allow = AllowList()
+    if issubclass(cls, dict | list | str):
+        allow(cls, name="app:Thing", fields=["n", "extra"] if cls.__name__ == "Newer" else ["n"])
+    else:
+        allow(cls, name="app:Thing")
+    return allow

@@ -5,13 +5,15 @@ Each was found by an attack on the boundary: a few hundred bytes, accepted at on
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import pydantic
 import pytest
 
-from flask_picklesession import AllowList, PayloadError, PickleSerializer
+from flask_picklesession import AllowList, LimitExceededError, PayloadError, PickleSerializer
 from flask_picklesession.policies import counter, union
 
 from . import assembler as a
@@ -167,3 +169,36 @@ def test_keys_of_many_parts_are_not_compared(policy: Any, make: Any) -> None:
     base, mine, theirs = (PickleSerializer(allow).load_value(stored) for _side in range(3))
 
     assert policy(base, mine, theirs) is mine
+
+
+class Queue(deque[Any]):
+    pass
+
+
+class Computed(pydantic.BaseModel):
+    part: Any = None
+
+    @cached_property
+    def twice(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize("kind", ["queue", "model"])
+def test_what_compares_twice_counts_twice(kind: str) -> None:
+    """A deque that restore= makes, and a model that keeps what it has computed: sixty levels never ended."""
+    allow = AllowList()
+    allow(Queue, name="Queue", reduce=lambda queue: tuple(queue), restore=lambda *items: Queue(items))
+    allow(Computed, name="Computed")
+
+    def levels(count: int) -> Any:
+        value: Any = 1.5
+        for _level in range(count):
+            value = Queue([value]) if kind == "queue" else Computed(part=value)
+        return value
+
+    serializer = PickleSerializer(allow)
+    assert serializer.dump_value(levels(8))
+    with pytest.raises(LimitExceededError) as caught:
+        serializer.dump_value(levels(60))
+
+    assert caught.value.limit == "max_expanded"
