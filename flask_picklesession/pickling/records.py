@@ -494,7 +494,7 @@ def _missing(cls: type, field: str) -> PayloadError:
 
 def is_pydantic(cls: type) -> bool:
     """Tell whether a class is a pydantic model."""
-    return hasattr(cls, "__pydantic_fields__") or hasattr(cls, "model_fields")
+    return hasattr(cls, "model_fields")
 
 
 def has_cached_properties(cls: type) -> bool:

@@ -21,7 +21,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import attrs
-import pydantic
+import pydantic.dataclasses
 import pytest
 from markupsafe import Markup
 
@@ -800,6 +800,19 @@ class TestEvolution:
         cart.items.append("b")
 
         assert newer.load_value(older.dump_value(cart, kept=kept)) == NewCart(["a", "b"], note="important")
+
+    def test_dataclass_of_pydantic(self) -> None:
+        """Stored as any other dataclass; found in review: to allow it was an AttributeError."""
+
+        @pydantic.dataclasses.dataclass
+        class Price:
+            amount: int
+
+        allow = AllowList()
+        allow(Price, name="app:Price")
+        serializer = PickleSerializer(allow, verdicts_kept=0)
+
+        assert serializer.load_value(serializer.dump_value(Price(amount=5))) == Price(amount=5)
 
     @pytest.mark.parametrize("kind", ["pydantic", "dict", "list", "str"])
     def test_unknown_fields_of_other_kinds_are_written_back(self, kind: str) -> None:
