@@ -86,6 +86,9 @@ def test_items_are_told_apart_one_by_one() -> None:
 class Unequal:
     """Of one hash, and cannot be compared: as records in a circle."""
 
+    def __init__(self) -> None:
+        self.number = 1
+
     def __hash__(self) -> int:
         return 1
 

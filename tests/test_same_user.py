@@ -528,12 +528,13 @@ class TestLimit:
         assert content(first) == {}
         assert content(second) == {"user_id": 7}
 
+    @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
     def test_more_members_than_are_looked_at(
-        self, make_app: MakeApp, raw: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+        self, make_app: MakeApp, raw: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch, policy: str
     ) -> None:
         """Somebody made them up, in front of the new session: it counts all the same."""
         monkeypatch.setattr("flask_picklesession.user_sessions.MOST_PAGES", 1)
-        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS=policy)
         signed_in(app)
         (key,) = raw.keys(prefix + "user:*")
         for number in range(100):
