@@ -94,9 +94,14 @@ PLAIN: dict[str, bytes] = {
 }
 
 
+def batches(items: bytes, count: int, opcode: bytes) -> bytes:
+    """Return what pushes items and puts them in one container, in batches as the pickler does."""
+    return b"".join(b"(" + items * min(1000, count - start) + opcode for start in range(0, count, 1000))
+
+
 def listed(items: bytes, count: int) -> bytes:
-    """Return what pushes items and puts them in one list, in batches as the pickler does."""
-    return b"".join(b"(" + items * min(1000, count - start) + b"e" for start in range(0, count, 1000))
+    """Return what pushes items and puts them in one list."""
+    return batches(items, count, a.APPENDS)
 
 
 def plain(item: bytes) -> bytes:
@@ -182,6 +187,29 @@ def guarded() -> bytes:
     )
 
 
+def of_keys(item: bytes, times: int, keys: int) -> bytes:
+    """Return a set of tuples that refer to an item, beside a cycle and sets that None is put in again and again."""
+    again = a.get(item.count(a.MEMOIZE)) if a.MEMOIZE in item else item
+    made = [b"(" + again * times + b"M" + number.to_bytes(2, "little") + a.TUPLE for number in range(keys)]
+    first = b"(" + a.get(0) + item + a.SET
+    first += b"".join(b"(" + b"".join(made[start : start + 1000]) + b"\x90" for start in range(0, keys, 1000))
+    left, nones = DEFAULT_LIMITS.max_size - 1000 - len(first), b""
+    while left > 0:
+        count = min(left, DEFAULT_LIMITS.max_items)
+        nones += a.SET + batches(a.NONE, count, b"\x90")
+        left -= count
+    return a.segment(a.LIST, first, nones, b"e")
+
+
+#: Kind -> what is read again and again in each key, how often there, and in how many keys.
+IN_KEYS: dict[str, tuple[bytes, int, int]] = {
+    "None": (a.NONE, 70, 2000),
+    "an Enum": (a.name("tests.pickling.models:Color") + a.text("RED") + a.TUPLE1 + a.REDUCE, 28, 2900),
+    "an address": (a.name("ipaddress:IPv4Address") + a.raw(bytes(4)) + a.TUPLE1 + a.REDUCE, 16, 2900),
+    "a Fraction": (a.name("fractions:Fraction") + a.small(3) + a.small(7) + a.TUPLE2 + a.REDUCE, 8, 2900),
+}
+
+
 def cyclic(make: Callable[[], Any]) -> bytes:
     """Return the pickle of a value with cycles, whether it is accepted or not."""
     return SERIALIZER.written(make())
@@ -263,6 +291,7 @@ def candidates() -> dict[str, bytes]:
         "nested lists": nested(),
         "chosen ints": chosen_ints(),
         "a few keys and much else": guarded(),
+        **{f"keys that hold {kind} again and again": of_keys(*parts) for kind, parts in IN_KEYS.items()},
         "tree that knows its parents": cyclic(lambda: test_cycles.tree(3500, 0)),
         "tree of three levels": cyclic(lambda: test_cycles.tree(60, 60)),
         "six friends": cyclic(lambda: test_cycles.friends(6)),

@@ -59,8 +59,8 @@ class Allowed(NamedTuple):
     trial: Trial
     #: What adds kept fields to its arguments or state, if anything does.
     add_fields: AddFields | None = None
-    #: How many of its fields may be filled in by default.
-    defaults: int = 0
+    #: Items that an instance counts for beside what is stored.
+    extra: int = 0
 
 
 class AllowList:
@@ -83,7 +83,13 @@ class AllowList:
         self._conversions: dict[type, Callable[[Any], Any]] = {}
         self._is_frozen = False
         for default in DEFAULTS:
-            shape = Shape(default.reduce, default.restore, is_immutable=default.is_immutable, is_heavy=default.is_heavy)
+            shape = Shape(
+                default.reduce,
+                default.restore,
+                is_immutable=default.is_immutable,
+                is_heavy=default.is_heavy,
+                extra=default.extra,
+            )
             self._put(default.cls, type_name(default.cls), (), shape)
         for container in CONTAINERS:
             self._put_container(container.cls, container.reduce, container.make, container.fill)
@@ -209,7 +215,7 @@ class AllowList:
 
     def _put(self, cls: type, name: str, aliases: tuple[str, ...], shape: Shape) -> None:
         restorers: tuple[tuple[str, Kind, Restorer], ...]
-        counts_more = shape.defaults or _flags_of(cls) & DOUBLED
+        counts_more = shape.extra or _flags_of(cls) & DOUBLED
         kind = Kind.HEAVY if shape.is_heavy else Kind.FLAT if counts_more else Kind.VALUE
         if shape.fill is None:
             restorers = (("", kind, sealed(shape.make)),)
@@ -223,7 +229,7 @@ class AllowList:
             reduce = _record_reducer(token_for(name), token_for(name + STATE_SUFFIX), cast(Any, shape.state))
         trial, add_fields = _trial_of(cls, shape), shape.add_fields
         self._register(
-            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, trial, add_fields, shape.defaults)
+            Allowed(cls, name, aliases, reduce, restorers, shape.is_immutable, trial, add_fields, shape.extra)
         )
 
     def _put_container(self, cls: type, reduce: Any, make: Callable[..., Any], fill: Callable[..., None]) -> None:
@@ -275,7 +281,7 @@ class AllowList:
         for number, allowed in enumerate(self._by_class.values()):
             flags = _flags_of(allowed.cls)
             for written, kind, _restorer in _written_names(allowed):
-                entries[written] = restorer_entry(kind, number, flags, allowed.defaults)
+                entries[written] = restorer_entry(kind, number, flags, allowed.extra)
         return entries
 
     def restorers(self) -> dict[tuple[str, str], Restorer]:

@@ -49,7 +49,7 @@ class Kind(IntEnum):
     RECORD = 4
     #: A restorer that makes a whole value of its arguments, and takes its time.
     HEAVY = 5
-    #: A restorer that makes a whole record of its fields, and of defaults for what is not there.
+    #: A restorer that makes a whole value or record of its arguments, and counts for more than these.
     FLAT = 6
     #: A restorer that makes a whole value of its arguments.
     VALUE = 7
@@ -63,12 +63,12 @@ class Kind(IntEnum):
 #: looks at what differs twice, and whether showing one goes on where it is within itself.
 HASHED, DOUBLED, UNGUARDED = 1, 2, 4
 
-#: Where in the number of a restorer stands how many fields of a record may be filled in by default, if they were not
-#: stored: each is an item that does not stand in the bytes. And the most that can stand there.
-DEFAULTS_SHIFT, MOST_DEFAULTS = 3, 1023
+#: Where in the number of a restorer stands how many items what it restores counts for beside those in the bytes: fields
+#: that are filled in by default, if they were not stored, and a hash that is slow. And the most that can stand there.
+EXTRA_SHIFT, MOST_EXTRA = 3, 1023
 _NUMBER_SHIFT = 13
 
-#: Bits of a restorer's number and kind: its flags and defaults are told from ``special``, however small the limits are.
+#: Bits of a restorer's number and kind: what it counts for is told from ``special``, however small the limits are.
 _NUMBER_BITS = 24
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
@@ -114,16 +114,16 @@ def layout_for(limits: Limits) -> Layout:
     return Layout(one_deep, two_deep, one_deep - 1, special, too_deep, leaves)
 
 
-def restorer_entry(kind: Kind, number: int, flags: int, defaults: int) -> int:
+def restorer_entry(kind: Kind, number: int, flags: int, extra: int) -> int:
     """Return what stands for a restorer, above :attr:`Layout.special`.
 
     :param kind: :attr:`Kind.HEAVY` or what stands behind it there.
     :param number: the same for a maker and its setter.
     :param flags: which of :data:`HASHED`, :data:`DOUBLED` and :data:`UNGUARDED` hold for what it restores.
-    :param defaults: how many of its fields may be filled in by default.
+    :param extra: items that it counts for beside those in the bytes.
     """
-    defaults = min(defaults, MOST_DEFAULTS)
-    return (number << _NUMBER_SHIFT | defaults << DEFAULTS_SHIFT | flags) << INDEX_SHIFT | kind
+    extra = min(extra, MOST_EXTRA)
+    return (number << _NUMBER_SHIFT | extra << EXTRA_SHIFT | flags) << INDEX_SHIFT | kind
 
 
 def has_flag(entry: int, flag: int) -> bool:
@@ -131,9 +131,9 @@ def has_flag(entry: int, flag: int) -> bool:
     return bool(entry >> INDEX_SHIFT & flag)
 
 
-def defaults_of(entry: int) -> int:
-    """Return how many fields of what a restorer restores may be filled in by default."""
-    return entry >> (INDEX_SHIFT + DEFAULTS_SHIFT) & MOST_DEFAULTS
+def extra_of(entry: int) -> int:
+    """Return how many items what a restorer restores counts for beside those in the bytes."""
+    return entry >> (INDEX_SHIFT + EXTRA_SHIFT) & MOST_EXTRA
 
 
 class LimitError(PayloadError):

@@ -14,7 +14,7 @@ from .entries import (
     UNGUARDED,
     WEIGHT,
     Kind,
-    defaults_of,
+    extra_of,
     has_flag,
 )
 
@@ -73,7 +73,7 @@ class Graph:
         self.items[number] -= sum(items) - sum(parts)
 
     def _restored(self, restorer: int, arguments: int) -> int:
-        weight = WEIGHT if restorer & KIND_MASK == _HEAVY else defaults_of(restorer)
+        weight = WEIGHT if restorer & KIND_MASK == _HEAVY else extra_of(restorer)
         is_hashed = has_flag(restorer, HASHED)
         if arguments < 0:
             return self._immutable([arguments, *([-weight] if weight else [])], is_hashed=is_hashed)
@@ -169,7 +169,7 @@ class Graph:
                 stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
-                self.items[record] += defaults_of(setter)
+                self.items[record] += extra_of(setter)
                 self._fill_record(record, state, 2 if has_flag(setter, DOUBLED) else 1)
                 i += 2
             elif opcode in _TUPLES:

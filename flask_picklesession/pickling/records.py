@@ -103,8 +103,8 @@ class Shape(NamedTuple):
     make_flat: Callable[..., Any] | None = None
     #: Whether restoring takes as long as making several objects.
     is_heavy: bool = False
-    #: Items that fields count as which may be filled in by default.
-    defaults: int = 0
+    #: Items that an instance counts for beside what is stored: fields that may be filled in by default, a slow hash.
+    extra: int = 0
 
 
 def shape_of(cls: type, fields: Iterable[str] | None) -> Shape:
@@ -216,7 +216,7 @@ def _named_tuple_shape(cls: Any) -> Shape:
         _keep(instance, unknown)
         return instance
 
-    return Shape(flat, make, add_fields=_add_fields, defaults=len(defaults))
+    return Shape(flat, make, add_fields=_add_fields, extra=len(defaults))
 
 
 def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
@@ -280,7 +280,7 @@ def _record_shape(cls: Any, fields: Iterable[str] | None) -> Shape:
         is_risky=is_risky and not declared.is_frozen,
         add_fields=_add_fields,
         make_flat=make_flat,
-        defaults=declared.weight,
+        extra=declared.weight,
     )
 
 
@@ -545,7 +545,7 @@ def _pydantic_shape(cls: Any) -> Shape:
         return {**values, **fields}, fields_set
 
     weight = FACTORY_WEIGHT * len(defaults)
-    return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields, defaults=weight)
+    return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields, extra=weight)
 
 
 def _pydantic_defaults(cls: Any) -> dict[str, Callable[[], Any]]:

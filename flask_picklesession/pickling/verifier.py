@@ -26,8 +26,8 @@ from collections.abc import Callable, Mapping
 from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
-    DEFAULTS_SHIFT,
     DOUBLED,
+    EXTRA_SHIFT,
     FLOAT,
     HASHED,
     HEAVY_SIZE,
@@ -36,7 +36,7 @@ from .entries import (
     KIND_MASK,
     LONG_SHIFT,
     MARKER_AS_DATA,
-    MOST_DEFAULTS,
+    MOST_EXTRA,
     ODD,
     SHORT,
     WEIGHT,
@@ -64,7 +64,7 @@ _MARKER, _HEAVY, _FLAT, _VALUE, _MAKER, _SETTER = (
 )
 
 #: Set in the number of a restorer of records that count as more than what stands in the bytes.
-_MORE = DOUBLED | MOST_DEFAULTS << DEFAULTS_SHIFT
+_MORE = DOUBLED | MOST_EXTRA << EXTRA_SHIFT
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
@@ -72,11 +72,12 @@ _MARKER_LENGTH = len(_MARKER_TEXT)
 #: One key of a hash that can be chosen collides with nothing; with more, the value is built with an eye on it.
 FEW_KEYS = 1
 
-#: Part of the objects that a value may have which is verified, measured as a graph and built by the guarded unpickler.
-MOST_OBJECTS_GUARDED = 0.6
+#: Part of the objects, and of the items that hashing may meet, that a value may have which is verified, measured as a
+#: graph and built by the guarded unpickler.
+PART_GUARDED = 0.6
 
-#: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there is less
-#: than one for a byte; the slowest, a Fraction, takes a microsecond for each.
+#: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there are fewer,
+#: but for long ints; the slowest take fifty nanoseconds each, and the guarded unpickler hashes each key three times.
 HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
 
 # The pickler fills containers in batches of this many items.
@@ -150,7 +151,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     uncounted = 0
     # A key that was made of shared parts is hashed whole each time.
     odd_keys = odd_size = 0
-    most_odd_size = HASHED_PER_TWO_BYTES * len(data) + 2 * SPARE_HASHED
+    most_odd_size = ITEM * (HASHED_PER_TWO_BYTES * len(data) // 2 + SPARE_HASHED)
     max_odd_keys = limits.max_odd_keys
     max_int_bytes = limits.max_int_bytes
     i = 2
@@ -319,7 +320,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 if flags & _MORE:
                     # To compare two looks at what differs once more, and so does each within it; and fields that were
                     # not stored get their defaults. Counts as read back, so that it fits a Layout's sizes.
-                    again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
+                    again = (flags >> EXTRA_SHIFT & MOST_EXTRA) * ITEM
                     if flags & DOUBLED:
                         again += state & size_mask
                     spent += again
@@ -357,7 +358,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                             raise LimitError("max_objects")
                     else:
                         flags = restorer >> INDEX_SHIFT
-                        again = (flags >> DEFAULTS_SHIFT & MOST_DEFAULTS) * ITEM
+                        again = (flags >> EXTRA_SHIFT & MOST_EXTRA) * ITEM
                         if flags & DOUBLED:
                             again += entry & size_mask
                         spent += again
@@ -603,9 +604,12 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 raise LimitError("max_expanded")
             is_guarded = odd_keys > FEW_KEYS
             if has_cycles:
-                if is_guarded and len(memo) + uncounted > max_objects * MOST_OBJECTS_GUARDED:
+                most_odd_size = int(most_odd_size * PART_GUARDED)
+                if is_guarded and len(memo) + uncounted > max_objects * PART_GUARDED:
                     raise LimitError("max_objects")
-                return check_cycles(data, restorers, limits, most_odd_size // 2, is_guarded=is_guarded)
+                if odd_size > most_odd_size:
+                    raise LimitError("max_odd_keys")
+                return check_cycles(data, restorers, limits, most_odd_size // ITEM, is_guarded=is_guarded)
             return is_guarded
 
         else:
