@@ -20,7 +20,7 @@ from .exceptions import (
 from .merge import ABSENT, Changes, Merged, merge
 from .pickling import KeptFields, PickleSerializer, Stored
 from .policies import Policy, append
-from .renewal import Found, Lost, SuccessorIds, follow, renewed_record
+from .renewal import MOST_HOPS, Found, Lost, SuccessorIds, follow, next_handle, renewed_record
 from .report import Drop, Rejection, Reporter
 from .revocation import Revoker
 from .session import Session
@@ -95,8 +95,10 @@ class _Standing(NamedTuple):
 class _Gone(Exception):
     """The record to save over is no live one any more. To a save, absent is ended."""
 
-    def __init__(self, reason: EndReason | None) -> None:
+    def __init__(self, reason: EndReason | None, goes_on: str | None = None) -> None:
         self.reason = reason
+        #: The handle under which the session goes on for the same user, where that is known.
+        self.goes_on = goes_on
 
 
 class Save:
@@ -380,7 +382,10 @@ class Save:
             try:
                 conflict = self._compare_and_set(current, ended)
             except _Gone as gone:
-                return self._replace_gone(base, new, gone.reason)
+                # Delete wins: what signs out, or signs in anew, ends the session whatever its id is by now.
+                conflict = self._gone_on(gone) if inherit is None else None
+                if conflict is None:
+                    return self._replace_gone(base, new, gone.reason)
             except StoreUnavailableError as error:
                 if new is not None and inherit is not None and error.maybe_applied:
                     # The old id may be over.
@@ -609,7 +614,7 @@ class Save:
             # The first sending was applied and only its reply was lost. redis-py's Cluster client repeats some itself.
             return None
         if record.kind == Kind.ENDED or record.is_past(now_ms()):
-            raise _Gone(record.end_reason)
+            raise _Gone(record.end_reason, next_handle(record))
         if saved.repeated and not record.written_by(expected):
             raise StoreUnavailableError("too many writes came after a lost reply to tell whether ours was applied")
         if record.kind == Kind.RENEWED:
@@ -645,6 +650,27 @@ class Save:
             self._container(found.record),
             is_offered=not found.first_confirmed,
         )
+
+    def _gone_on(self, gone: _Gone) -> _Standing | None:
+        """Return the session as it goes on under another id, where it does.
+
+        :param gone: what is known of the old id.
+        """
+        handle = gone.goes_on
+        for _hop in range(MOST_HOPS):
+            if handle is None:
+                break
+            storage_key = self._store.storage_key(handle)
+            (stored,) = self._store.load_many([handle], deadline=self._deadline)
+            record = self._verified(storage_key, stored if isinstance(stored, bytes) else None)
+            if record is None or record.is_past(now_ms()):
+                break
+            if record.kind == Kind.LIVE:
+                with suppress(_Gone):
+                    return _Standing(None, handle, storage_key, record, self._container(record))
+                break
+            handle = next_handle(record)
+        return None
 
     def _verified(self, storage_key: bytes, current: bytes | None) -> Record | None:
         if current is None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from flask import Flask, got_request_exception, request_finished, session
+from flask import Flask, flash, got_request_exception, request_finished, session
 from redis import Redis
 
 from flask_picklesession import EndReason, PickleSession, session_dropped, session_ended
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.extension import _step_seconds
+from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS
 from flask_picklesession.storage.connection import Command
 
@@ -34,6 +35,31 @@ def reauthenticate() -> None:
 
 def clear() -> None:
     session.clear()
+
+
+def sign_in_again() -> None:
+    session.clear()
+    session["user_id"] = 7
+
+
+def clear_and_flash() -> None:
+    session.clear()
+    flash("bye")
+
+
+#: What ends a session and begins another one, and what stands in that.
+ENDINGS: dict[str, Callable[[], object]] = {
+    "flashed": clear_and_flash,
+    "signed in again": sign_in_again,
+    "identity taken out": lambda: session.pop("user_id"),
+    "another user": put(user_id=8),
+}
+WHAT_IS_LEFT = {
+    "flashed": {"_flashes": [("message", "bye")]},
+    "signed in again": {"user_id": 7},
+    "identity taken out": {"cart": 1},
+    "another user": {"cart": 1, "user_id": 8},
+}
 
 
 def fail(*_arguments: Any, **_options: Any) -> Any:
@@ -243,6 +269,71 @@ class TestEnd:
         window.visit(sign_out)
 
         assert content(browser) == {}
+
+    @pytest.mark.parametrize("act", ENDINGS)
+    @pytest.mark.parametrize("change", [regenerate, reauthenticate])
+    def test_other_ways_out_while_the_id_changes(self, make_app: MakeApp, change: Callable[[], None], act: str) -> None:
+        """Signing out with a message, or in anew, ends the session under its new id; what it goes on with is kept."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            browser.visit(change)
+            browser.visit(put(cart=1))
+            ENDINGS[act]()
+
+        assert window.visit(leave).status_code == 200
+
+        assert content(browser) == {}
+        assert content(window) == WHAT_IS_LEFT[act]
+        with app.app_context():
+            assert len(PickleSession(app).sessions_of(7)) == (act == "signed in again")
+
+    def test_sign_out_while_the_id_changes_again_and_again(self, app: Flask) -> None:
+        """Each id names the next one."""
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            for _turn in range(3):
+                browser.visit(regenerate)
+            ENDINGS["flashed"]()
+
+        window.visit(leave)
+
+        assert content(browser) == {}
+        assert content(window) == WHAT_IS_LEFT["flashed"]
+
+    @pytest.mark.parametrize("there", ["nothing", "garbage", "a payload that cannot be read", "another user's"])
+    def test_new_id_that_leads_to_no_session(self, app: Flask, raw: Redis, prefix: str, there: str) -> None:
+        """There is nothing to end: the write is dropped."""
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            browser.visit(regenerate)
+            if there == "a payload that cannot be read":
+                key = (prefix + handle_in(browser)).encode()
+                sealer = app.extensions["picklesession"].signers(app).record
+                record, _is_current = sealer.unseal(key, raw.get(key))
+                raw.set(key, sealer.seal(key, record._replace(body=b"no payload")))
+            elif there == "another user's":
+                browser.visit(put(user_id=8))
+            elif there == "garbage":
+                raw.set(prefix + handle_in(browser), b"garbage")
+            else:
+                raw.delete(prefix + handle_in(browser))
+            ENDINGS["flashed"]()
+
+        with recorded(session_dropped, app) as dropped:
+            assert window.visit(leave).status_code == 200
+
+        assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
+        assert content(browser) == ({"user_id": 8} if there == "another user's" else {})
 
     def test_sign_out_just_behind_a_change_of_the_id(self, app: Flask) -> None:
         """In a window that has not got the new one yet."""
