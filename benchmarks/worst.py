@@ -206,7 +206,7 @@ IN_KEYS: dict[str, tuple[bytes, int, int]] = {
     "None": (a.NONE, 70, 2000),
     "an Enum": (a.name("tests.pickling.models:Color") + a.text("RED") + a.TUPLE1 + a.REDUCE, 28, 2900),
     "an address": (a.name("ipaddress:IPv4Address") + a.raw(bytes(4)) + a.TUPLE1 + a.REDUCE, 16, 2900),
-    "a Fraction": (a.name("fractions:Fraction") + a.small(3) + a.small(7) + a.TUPLE2 + a.REDUCE, 8, 2900),
+    "a Fraction": (a.name("fractions:Fraction") + a.small(3) + a.long(3**104) + a.TUPLE2 + a.REDUCE, 1, 2900),
 }
 
 

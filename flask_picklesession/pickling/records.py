@@ -531,7 +531,8 @@ def _pydantic_shape(cls: Any) -> Shape:
         for name, default in defaults.items():
             if name not in found:
                 found[name] = default()
-        _keep(model, {name: value for name, value in values.items() if name not in names})
+        # Each with whether it was set.
+        _keep(model, {name: (value, name in fields_set) for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
         object.__setattr__(model, "__pydantic_fields_set__", set(names.intersection(fields_set)))
         # Made for this one only. Referred to again and again, they would be gone through as often.
@@ -542,7 +543,8 @@ def _pydantic_shape(cls: Any) -> Shape:
 
     def add_fields(stored: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
         values, fields_set = stored
-        return {**values, **fields}, fields_set
+        values = {**values, **{name: value for name, (value, _is_set) in fields.items()}}
+        return values, sorted([*fields_set, *(name for name, (_value, is_set) in fields.items() if is_set)])
 
     weight = FACTORY_WEIGHT * len(defaults)
     return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields, extra=weight)

@@ -38,9 +38,9 @@ _PLAIN_DECIMAL = 64
 #: Bits of a Fraction's parts: the constructor's gcd is quadratic in them.
 MAX_FRACTION_BITS = 4096
 
-#: Items that a Fraction and an IPv4Address count for beside their parts: their hashes, in Python, take a third and a
-#: tenth of a microsecond.
-FRACTION_EXTRA, ADDRESS_EXTRA = 4, 2
+#: Items that a Fraction and an IPv4Address count for beside their parts: their hashes, in Python, take two to four
+#: microseconds and a tenth of one.
+FRACTION_EXTRA, ADDRESS_EXTRA = 76, 2
 
 #: Bits of a range's bounds: what a C ``ssize_t`` holds, beyond which ``len`` fails.
 MAX_RANGE_BITS = 62
@@ -144,7 +144,8 @@ def _check_decimal(value: Decimal) -> None:
 
 def _reduce_decimal(value: Decimal) -> tuple[Any, ...]:
     text = str(value)
-    if len(text) > _PLAIN_DECIMAL or "E" in text or "N" in text:
+    # A decimal context can ask for either letter.
+    if len(text) > _PLAIN_DECIMAL or "E" in text or "e" in text or "N" in text:
         if len(text) > MAX_DECIMAL_TEXT:
             raise Refused(f"has more than {MAX_DECIMAL_TEXT} characters")
         _check_decimal(value)
@@ -274,10 +275,12 @@ def _restore_timedelta(days: int, seconds: int, microseconds: int) -> timedelta:
 
 
 def _reduce_timezone(value: timezone) -> tuple[Any, ...]:
-    arguments = value.__getinitargs__()  # type: ignore[attr-defined]  # offset, and the name if one was given
-    if len(arguments) > 1 and len(arguments[1]) > MAX_DECIMAL_TEXT:
+    offset, *names = value.__getinitargs__()  # type: ignore[attr-defined]  # and the name, if one was given
+    # It may be a Markup.
+    names = [str.__str__(name) for name in names]
+    if names and len(names[0]) > MAX_DECIMAL_TEXT:
         raise Refused("has a very long name")
-    return arguments  # type: ignore[no-any-return]
+    return offset, *names
 
 
 def _restore_timezone(offset: timedelta, name: str | None = None) -> timezone:

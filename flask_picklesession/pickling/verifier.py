@@ -150,7 +150,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     # Objects that the memo does not hold: what is thrown away again, and what heavy restorers count for.
     uncounted = 0
     # A key that was made of shared parts is hashed whole each time.
-    odd_keys = odd_size = 0
+    odd_keys = odd_size = granted = 0
     most_odd_size = ITEM * (HASHED_PER_TWO_BYTES * len(data) // 2 + SPARE_HASHED)
     max_odd_keys = limits.max_odd_keys
     max_int_bytes = limits.max_int_bytes
@@ -359,6 +359,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     else:
                         flags = restorer >> INDEX_SHIFT
                         again = (flags >> EXTRA_SHIFT & MOST_EXTRA) * ITEM
+                        # Each that is made may be hashed; what is read back counts with the rest.
+                        granted += again
+                        most_odd_size += again
                         if flags & DOUBLED:
                             again += entry & size_mask
                         spent += again
@@ -604,7 +607,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 raise LimitError("max_expanded")
             is_guarded = odd_keys > FEW_KEYS
             if has_cycles:
-                most_odd_size = int(most_odd_size * PART_GUARDED)
+                most_odd_size = granted + int((most_odd_size - granted) * PART_GUARDED)
                 if is_guarded and len(memo) + uncounted > max_objects * PART_GUARDED:
                     raise LimitError("max_objects")
                 if odd_size > most_odd_size:

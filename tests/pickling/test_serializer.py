@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
@@ -120,6 +120,20 @@ class TestValues:
         )
 
         assert (loaded[0].fold, loaded[1].fold, loaded[2].maxlen, loaded[3].default_factory) == (1, 1, 3, int)
+
+    def test_time_zone_whose_name_is_markup(self, serializer: PickleSerializer) -> None:
+        """Only the name's text is stored: it is shown, and nothing else is made of it."""
+        found = cold().load_value(serializer.dump_value(timezone(timedelta(hours=1), Markup("<b>"))))
+
+        assert type(found.tzname(None)) is str
+        assert found.tzname(None) == "<b>"
+
+    def test_decimals_are_the_same_in_any_context(self, serializer: PickleSerializer) -> None:
+        """One that writes a small e: what is too large to be read back is refused all the same."""
+        with localcontext(capitals=0):
+            assert cold().load_value(serializer.dump_value(Decimal("1e9999"))) == Decimal("1e9999")
+            with pytest.raises(TypeRefusedError, match="exponent"):
+                serializer.dump_value(Decimal("1e10000"))
 
     def test_unset_fields_stay_unset(self, serializer: PickleSerializer) -> None:
         """A field without a value has none when it comes back."""
@@ -828,6 +842,19 @@ class TestEvolution:
         back: Any = newer.load_value(older.dump_value(found, kept=kept))
 
         assert (back.n, back.extra) == (2, "kept")
+
+    @pytest.mark.parametrize("is_set", [True, False])
+    def test_whether_an_unknown_field_of_a_model_was_set_is_kept(self, is_set: bool) -> None:
+        """What is left out of ``model_dump(exclude_unset=True)`` is the same after an older worker wrote."""
+        old, new = _two_versions("pydantic")
+        older, newer = PickleSerializer(_named(old)), PickleSerializer(_named(new))
+        value, kept = new(n=1, extra="") if is_set else new(n=1), KeptFields()
+
+        found = older.load_value(newer.dump_value(value), kept)
+        stored = older.dump_value(found, kept=kept)
+
+        assert newer.load_value(stored).model_fields_set == value.model_fields_set
+        assert stored == newer.dump_value(value)
 
     def test_kept_fields_are_no_change(self) -> None:
         """Reading a newer record changes nothing."""
