@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from .merge import ABSENT
-from .pickling.unpickler import is_quickly_compared
+from .pickling.unpickler import MOST_COMPARED, parts_compared
 
 #: What comparing or adding values raises that are no numbers, dates out of range, or records in a circle.
 NOT_OF_A_KIND: Final = (TypeError, ValueError, ArithmeticError, RecursionError)
@@ -64,7 +64,7 @@ def _are_quick(*values: object) -> bool:
     What holds itself may be compared for minutes before Python gives up, and the sum of two arrays takes the product of
     their sizes.
     """
-    return all(isinstance(value, _NUMBERS) or is_quickly_compared(value) for value in values)
+    return all(isinstance(value, _NUMBERS) or parts_compared(value) <= MOST_COMPARED for value in values)
 
 
 def _zero(value: Any) -> Any:

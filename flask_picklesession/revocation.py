@@ -156,6 +156,7 @@ class Revoker:
         """
         count = 0
         seen: set[str] = set()
+        leading: set[str] = set()
         for _pass in range(MOST_PASSES):
             known, found = len(seen), 0
 
@@ -168,7 +169,7 @@ class Revoker:
                     # Stored meanwhile, it is looked at in the next pass: the kept one may go on under it.
                     found += not self._end_absent(handle, deadline or self._step())
                 for handle, record in sorted_out.unended:
-                    if not kept.holds(handle, record) and not self._leads_to(record, kept):
+                    if not kept.holds(handle, record) and not self._leads_to(record, kept, leading):
                         found += 1
                         count += self.end(handle, EndReason.REVOKED, deadline=deadline)
                 return sorted_out.gone
@@ -207,6 +208,7 @@ class Revoker:
         """
         count = 0
         replaced: set[str] = set()
+        leading: set[str] = set()
         for _pass in range(MOST_PASSES):
             since = now_ms() - CLOCKS_DIFFER_MS
             unread, is_over = 0, True
@@ -217,7 +219,7 @@ class Revoker:
                     continue
                 elif record.kind != Kind.ENDED:
                     kept = self._kept(keep)
-                    if kept.holds(handle, record) or self._leads_to(record, kept):
+                    if kept.holds(handle, record) or self._leads_to(record, kept, leading):
                         continue
                     was_ended = self.end(handle, EndReason.REVOKED)
                     count += was_ended
@@ -269,10 +271,22 @@ class Revoker:
             handle = None if record is None else next_handle(record)
         return _Kept(handles, record)
 
-    def _leads_to(self, record: Record | None, kept: _Kept) -> bool:
-        """Tell whether a renewed record is an old one of the session that is kept."""
+    def _leads_to(self, record: Record | None, kept: _Kept, leading: set[str]) -> bool:
+        """Tell whether a renewed record is an old one of the session that is kept.
+
+        :param leading: handles that lead to it. Takes those that are found to: else each old record of a session that
+            was renewed hundreds of times would be followed through all behind it.
+        """
         handle = None if record is None or not kept.handles else next_handle(record)
-        return handle is not None and not kept.handles.isdisjoint(self._kept(handle).handles)
+        walked: set[str] = set()
+        while handle is not None and handle not in walked and len(walked) < MOST_SUCCESSORS:
+            if handle in kept.handles or handle in leading:
+                leading |= walked
+                return True
+            walked.add(handle)
+            found = self._load(handle)
+            handle = None if found is None else next_handle(found)
+        return False
 
     def _load(self, handle: str) -> Record | None:
         (stored,) = self._store.load_many([handle], deadline=self._step())

@@ -70,6 +70,8 @@ class _Seen(NamedTuple):
     live: list[_Live]
     #: All handles.
     handles: set[str]
+    #: Those at which nothing was found.
+    absent: set[str]
     #: The handle of a record that was renewed or replaced -> the one that it names.
     leads: dict[str, str]
 
@@ -183,14 +185,15 @@ class UserSessions:
     def _counted(self, user_digest: bytes, mine: str, replaced: Iterable[str], deadline: float) -> list[_Live]:
         """Return the sessions, but for those that are replaced.
 
-        Looks again where one has just gone on under an id that was not in the index yet.
+        Looks again where one has just gone on under an id that was not in the index yet, or not stored.
 
         :param mine: the handle of the session that begins: it is there, however many members are before it.
         """
         ahead: set[str] = set()
         while True:
             seen = self._look(user_digest, deadline=lambda: deadline)
-            before, ahead = ahead, set(seen.leads.values()) - seen.handles
+            # An id may have been stored behind the look at it, and before that at the one that it replaced.
+            before, ahead = ahead, set(seen.leads.values()) - (seen.handles - seen.absent)
             # What is ahead at two looks has gone: its record has ended long ago.
             if ahead <= before:
                 break
@@ -226,7 +229,7 @@ class UserSessions:
         return sorted([*sessions.values(), *rest], key=lambda group: group[0].member.born, reverse=True)
 
     def _look(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
-        seen = _Seen([], set(), {})
+        seen = _Seen([], set(), set(), {})
 
         def look(page: list[Member]) -> list[str]:
             gone = []
@@ -234,10 +237,12 @@ class UserSessions:
             for member, (content, ttl) in zip(page, stored, strict=True):
                 seen.handles.add(member.handle)
                 record = self._read(member, content)
-                if content is None and member.is_settled:
-                    gone.append(member.handle)
-                elif content is None:
-                    seen.live.append(_Live(member, None, ttl))
+                if content is None:
+                    seen.absent.add(member.handle)
+                    if member.is_settled:
+                        gone.append(member.handle)
+                    else:
+                        seen.live.append(_Live(member, None, ttl))
                 elif record is not None and record.user_digest == user_digest:
                     self._sort_in(member, record, ttl, seen)
             return gone

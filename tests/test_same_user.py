@@ -16,10 +16,11 @@ from flask_picklesession import EndReason, PickleSession, session_dropped, sessi
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.extension import _step_seconds
 from flask_picklesession.report import Drop
-from flask_picklesession.revocation import STEP_SECONDS
+from flask_picklesession.revocation import STEP_SECONDS, Revoker
 from flask_picklesession.storage.connection import Command
 
 from .conftest import MakeApp
+from .stepping import Stepped, SteppingLink
 from .support import Browser, recorded, set_cookies
 from .test_renewal import EVERY, MoveClock, content, handle_in, put
 from .test_user_sessions import signed_in
@@ -142,6 +143,26 @@ class TestKept:
 
         assert sessions.revoke_user(7, keep=old) == 0
         assert content(here) == {"user_id": 7}
+
+    @pytest.mark.parametrize("scan", [False, True])
+    def test_session_that_was_renewed_again_and_again(
+        self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch, scan: bool
+    ) -> None:
+        """Each old id is gone through once, not once for each that is older."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        here = signed_in(app)
+        for _turn in range(20):
+            content(here)
+            move_clock(EVERY)
+        content(here)
+        looked_at, look = [], Revoker._load
+        monkeypatch.setattr(Revoker, "_load", lambda self, handle: (looked_at.append(handle), look(self, handle))[1])
+
+        assert sessions.revoke_user(7, keep=handle_in(here), scan=scan) == 0
+
+        # Of the kept session, for each page or record that is looked at, too.
+        assert len([handle for handle in looked_at if handle != handle_in(here)]) <= 20 * (1 + scan)
 
     @pytest.mark.parametrize("change", [regenerate, reauthenticate])
     def test_session_whose_new_id_is_just_being_stored(
@@ -590,6 +611,31 @@ class TestLimit:
 
         assert one.visit(sign_in_again).status_code == 200
         assert content(other) == {"user_id": 7}
+
+    @pytest.mark.parametrize(("policy", "status"), [("evict_oldest", 200), ("reject", 403)])
+    def test_session_that_takes_a_new_id_between_two_looks(self, make_app: MakeApp, policy: str, status: int) -> None:
+        """The new id is in the index, and stored behind the look at it; the old one is over at the look at that."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS=policy)
+        one, two, state = signed_in(app), Browser(app), app.extensions["picklesession"]
+        state.store._link = state.manager._users._link = SteppingLink(state.settings.link)
+        change = Stepped(lambda: one.visit(regenerate))
+        # It is loaded, in the index, and about to be stored.
+        for _command in range(3):
+            change.step()
+        look = state.store.load_many_with_ttl
+
+        def look_twice(handles: list[str], **options: Any) -> list[Any]:
+            before = look(handles, **options)
+            change.finish()
+            return [old if old[0] is None else new for old, new in zip(before, look(handles, **options), strict=True)]
+
+        state.store.load_many_with_ttl = lambda *arguments, **options: (
+            setattr(state.store, "load_many_with_ttl", look),
+            look_twice(*arguments, **options),
+        )[1]
+
+        assert two.visit(put(user_id=7)).status_code == status
+        assert sorted(map(len, (content(one), content(two)))) == [0, 1]
 
     @pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
     def test_signing_in_again_when_the_session_was_evicted(self, make_app: MakeApp, policy: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
@@ -25,14 +26,21 @@ MOST_OF_ONE_HASH = 64
 #: Collisions that a value may have for each of its keys, and beside that.
 COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 
-#: Parts of a key that may collide with another one: these are compared.
-MOST_COMPARED = 32
+#: Parts of a key that may collide with another one: these are compared. And as many may be compared for each key that a
+#: value has, and beside that.
+MOST_COMPARED = PARTS_PER_KEY = 32
+SPARE_PARTS = SPARE_COLLISIONS * MOST_COMPARED
+
+#: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions.
+SLOW_PARTS = 8
 
 # Decimals and floats that are larger or smaller than so many bits tell are compared digit by digit.
 _QUICK_FLOAT = 64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 
-_PLAIN = (str, Markup, bytes, complex, bool, date, datetime, time, timedelta, timezone, ZoneInfo, UUID, type(None))
+_PLAIN = (str, Markup, bytes, complex, bool, date, timedelta, timezone, ZoneInfo, UUID, type(None))
+
+_TOO_SLOW = MOST_COMPARED + 1
 
 
 class NotBuiltError(PayloadError):
@@ -100,7 +108,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._file = file
         # Containers by id, each with its keys by hash, and their ids. They are held, so that no id is used twice.
         self._seen: dict[int, tuple[object, dict[int, list[Any]], set[int]]] = {}
-        self._keys = self._collisions = 0
+        self._keys = self._collisions = self._compared = 0
 
     def load(self) -> Any:
         """Build the value.
@@ -141,12 +149,15 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             before = len(of_one_hash) - 1
             if before:
                 self._collisions += before
+                parts = parts_compared(key)
+                self._compared += before * parts
                 if (
                     before >= MOST_OF_ONE_HASH
                     or self._collisions > COLLISIONS_PER_KEY * self._keys + SPARE_COLLISIONS
-                    or not is_quickly_compared(key)
+                    or self._compared > PARTS_PER_KEY * self._keys + SPARE_PARTS
+                    or parts > MOST_COMPARED
                     # The one before them was looked at when the second one came.
-                    or (before == 1 and not is_quickly_compared(of_one_hash[0]))
+                    or (before == 1 and parts_compared(of_one_hash[0]) > MOST_COMPARED)
                 ):
                     raise PayloadError("keys that collide")
 
@@ -177,17 +188,17 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = _frozenset
 
 
-def is_quickly_compared(key: object) -> bool:
-    """Tell whether a key is made of few plain values: honest ones that collide are.
+def parts_compared(key: object) -> int:
+    """Return how many plain values a key is made of: honest ones that collide are made of few.
 
     A Decimal takes a third of a millisecond to compare with an int of 4,290 digits, and a tuple can hold thousands.
+
+    :return: more than :data:`MOST_COMPARED` where it takes too long to compare, or to find out.
     """
     left, count = [key], 0
-    while left:
+    while left and count <= MOST_COMPARED:
         part = left.pop()
         count += 1
-        if count > MOST_COMPARED:
-            return False
         if isinstance(part, tuple | list):
             left += part
         elif type(part) is frozenset:
@@ -196,20 +207,23 @@ def is_quickly_compared(key: object) -> bool:
             left += part
         elif isinstance(part, int):
             if part.bit_length() > QUICK_INT:
-                return False
+                return _TOO_SLOW
         elif type(part) is float:
             # As a Decimal is compared with it: digit by digit.
             if part and not _SMALLEST_FLOAT < abs(part) < _LARGEST_FLOAT:
-                return False
+                return _TOO_SLOW
         elif type(part) is Decimal:
             if abs(part.adjusted()) > _QUICK_FLOAT:
-                return False
+                return _TOO_SLOW
+        elif type(part) is datetime or type(part) is time:
+            count += 0 if part.tzinfo is None else SLOW_PARTS
         elif type(part) not in _PLAIN and not isinstance(part, Enum):
             attributes = _attributes(part)
             if not attributes:
-                return False
+                return _TOO_SLOW
+            count += SLOW_PARTS if type(part) is Fraction else 0
             left += attributes
-    return True
+    return count
 
 
 def _attributes(value: object) -> list[Any]:

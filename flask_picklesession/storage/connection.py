@@ -301,11 +301,15 @@ def _is_plain(sock: socket.socket) -> bool:
     return type(sock).__module__ == "socket"
 
 
-def _bounded(connection_class: type) -> Any:
-    return type(connection_class.__name__, (_WithDeadline, connection_class), {})
+def _bounded(connection_class: type, **attributes: object) -> Any:
+    return type(connection_class.__name__, (_WithDeadline, connection_class), attributes)
 
 
-_CONNECTIONS = {cls: _bounded(cls) for cls in (Connection, SSLConnection, UnixDomainSocketConnection)}
+_CONNECTIONS: dict[type, Any] = {
+    **{cls: _bounded(cls) for cls in (Connection, SSLConnection)},
+    # redis-py counts failures by these, which it does not set: an AttributeError instead of a timeout.
+    UnixDomainSocketConnection: _bounded(UnixDomainSocketConnection, host=None, port=None),
+}
 
 # RESP 2 needs no handshake. Retries are the caller's: only it knows whether a command may be sent twice.
 _OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}

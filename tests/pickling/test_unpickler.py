@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -76,6 +78,14 @@ def test_as_many_of_one_hash_as_may_be() -> None:
     )
     with pytest.raises(PayloadError, match="keys that collide"):
         SERIALIZER.load_value(SERIALIZER.written({*product((-1, -2), repeat=7), *product(range(3), repeat=7)}))
+
+
+def test_honest_keys_of_one_hash() -> None:
+    """Appointments, some of which differ by -1 and -2 alone."""
+    begins = datetime(2026, 11, 27, 9, tzinfo=ZoneInfo("Europe/Berlin"))
+    keys = {(begins + timedelta(hours=n), begins + timedelta(hours=n + 1), m) for n in range(50) for m in (-1, -2)}
+
+    assert SERIALIZER.load_value(SERIALIZER.dump_value(keys)) == keys
 
 
 PUT_IN: dict[str, bytes] = {

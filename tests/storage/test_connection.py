@@ -170,6 +170,14 @@ class TestHeldLink:
         for each in (link, without):
             each.close()
 
+    def test_unix_socket_without_time_to_connect(self, start: Start, server_binary: str, tmp_path: Path) -> None:
+        """An outage like any other: redis-py counts a timeout by a port, which such a connection has not."""
+        start(Server(server_binary, tmp_path, "--unixsocket", str(tmp_path / "s")))
+        link = connect(f"unix://{tmp_path / 's'}", timeout=5)
+
+        with pytest.raises(StoreUnavailableError):
+            link.call(time.monotonic(), "PING")
+
     @pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
     def test_tls(self, start: Start, tmp_path: Path, parser: type) -> None:
         """rediss:// speaks TLS with the authority that its URL names, whichever parser reads the replies."""
