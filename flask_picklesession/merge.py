@@ -66,6 +66,9 @@ def merge(
     for key in (*changes.assigned, *changes.deleted):
         before, their = base.get(key, ABSENT), theirs.get(key, ABSENT)
         mine = changes.assigned.get(key, ABSENT)
+        if their is ABSENT and mine is ABSENT:
+            # Both removed it.
+            continue
         if not is_same(before, their):
             if their is not ABSENT and not is_restorable(their):
                 given_way.append(key)

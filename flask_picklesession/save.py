@@ -323,7 +323,7 @@ class Save:
         """
         current = start or base
         while True:
-            merged = self._merged(base, current.values)
+            merged = self._merged(current.values)
             written = self._following(current, merged.values)
             try:
                 conflict = self._compare_and_set(current, written)
@@ -451,9 +451,7 @@ class Save:
         :return: the new record, or ``None`` where nothing is left to store.
         :raises _Gone: if it was revoked before it began.
         """
-        # clear() is a barrier: nothing of the old session is taken along.
-        theirs = {} if self._session.is_cleared else current.values
-        merged = self._merged(base, theirs)
+        merged = self._merged(current.values)
         if merged.given_way:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         values = self._with_my_identity(merged.values) if self._is_new_identity(base) else merged.values
@@ -536,7 +534,7 @@ class Save:
         """
         current = base
         while True:
-            merged = self._merged(base, current.values)
+            merged = self._merged(current.values)
             if not merged.values:
                 return self._update(base, is_cookie_due=False, start=current)
             nonce = new_nonce()
@@ -688,9 +686,13 @@ class Save:
             self._report.rejected(Rejection.PAYLOAD)
             raise _Gone(None) from None
 
-    def _merged(self, base: _Standing, theirs: dict[str, Stored]) -> Merged:
+    def _merged(self, theirs: dict[str, Stored]) -> Merged:
+        """Return my changes merged with what stands in the store."""
+        if self._session.is_cleared:
+            # A barrier: nothing of the old session is taken along, and nothing is merged with it.
+            return Merged(dict(self._changes.assigned), ())
         resolvers = {key: self._resolver(key, policy) for key, policy in self._rules.policies.items()}
-        return merge(base.values, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers)
+        return merge(self._session.base, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers)
 
     def _resolver(self, key: str, policy: Policy) -> Callable[[Any, Any, Any], Any]:
         """Return a policy for stored values."""

@@ -499,7 +499,7 @@ class Session(SessionMixin):
 
     @property
     def base(self) -> dict[str, Stored]:
-        """The stored values as loaded or last saved."""
+        """The stored values that this request's changes are told from: as loaded, or last saved."""
         return self._stored
 
     def changes(self) -> Changes:
@@ -565,9 +565,11 @@ class Session(SessionMixin):
         """
         before = self._stored
         for key, stored in values.items():
-            if stored is before.get(key, _MISSING) or stored is changes.assigned.get(key, _MISSING):
+            if stored is changes.assigned.get(key, _MISSING):
                 continue
-            if key in self._live and is_same(before.get(key), stored):
+            if not changes.touches(key) and (
+                stored is before.get(key, _MISSING) or (key in self._live and is_same(before.get(key), stored))
+            ):
                 continue
             # Theirs: other bytes than those that could not be restored, too.
             self._quarantined.pop(key, None)
@@ -604,7 +606,11 @@ class Session(SessionMixin):
             self._live[key] = _unbuilt(key, stored)
         for key in self._live.keys() - loaded.values.keys() - changes.assigned.keys():
             del self._live[key]
-        self._stored = loaded.values
+        # What was changed is merged when it is saved: told from what it was changed from.
+        self._stored = {
+            **{key: stored for key, stored in loaded.values.items() if not changes.touches(key)},
+            **{key: stored for key, stored in before.items() if changes.touches(key)},
+        }
         # Was it renewed meanwhile, then the old record still leads this request's save to the new one.
         is_same_record = loaded.record is None or loaded.handle == self._loaded.handle
         record = loaded.record if is_same_record else self._loaded.record

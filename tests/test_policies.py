@@ -230,6 +230,82 @@ class TestInASession:
 
             assert session["n"] == 11
 
+    @pytest.mark.parametrize(
+        ("policy", "before", "after"),
+        [("counter", 5, 1), ("counter", 5, 5), ("first", 1, 2), ("append", [1], [1, 2]), ("union", {1}, {1, 2})],
+    )
+    def test_nothing_is_merged_across_a_barrier(
+        self, make_app: MakeApp, policy: str, before: object, after: object
+    ) -> None:
+        """What clear() ended is not there: what is assigned behind it is new."""
+        browser = Browser(make_app(PICKLESESSION_MERGE={"here": policy, "gone": policy}))
+        browser.visit(lambda: (session.update(here=before, gone=before), flash("Sign in"))[0])
+
+        browser.visit(lambda: (session.clear(), session.update(here=after, user_id=7), flash("Sign in"))[0])
+
+        expected = {"here": after, "user_id": 7, "_flashes": [("message", "Sign in")]}
+        assert browser.ask(lambda: dict(session)) == expected
+
+    @pytest.mark.parametrize("policy", ["counter", "last", "max", "union", "append"])
+    def test_what_both_removed_is_gone(self, make_app: MakeApp, policy: str) -> None:
+        """There is nothing to merge."""
+        app = make_app(PICKLESESSION_MERGE={"n": policy})
+
+        assert both(app, lambda: session.pop("n"), lambda: session.pop("n"), n=5, x=1) == {"x": 1}
+
+    @pytest.mark.parametrize("theirs", [100, None], ids=["changed", "removed"])
+    def test_atomic_change_of_another_key(self, make_app: MakeApp, theirs: int | None) -> None:
+        """What this request and another one changed before is merged all the same."""
+        app = make_app(PICKLESESSION_MERGE={"n": "counter", "gone": "counter", "new": "counter"})
+
+        def change_theirs() -> None:
+            session.update(gone=7, new=3)
+            session["n"] += theirs or 0
+            if theirs is None:
+                del session["n"]
+            flash("theirs")
+
+        def change_mine() -> None:
+            session["n"] += 1
+            session["new"] = 1
+            del session["gone"]
+            flash("mine")
+            session.atomic(lambda stored: stored.update(stock=stored["stock"] + 1))  # type: ignore[attr-defined]
+
+        assert both(app, change_mine, change_theirs, n=10, stock=1, gone=5) == {
+            "n": 111 if theirs else 1,
+            "new": 4,
+            "gone": 2,
+            "stock": 2,
+            "_flashes": [("message", "theirs"), ("message", "mine")],
+        }
+
+    def test_atomic_change_of_the_same_key(self, make_app: MakeApp) -> None:
+        """Both changes of one request count."""
+        browser = Browser(make_app(PICKLESESSION_MERGE={"n": "counter"}))
+        browser.visit(lambda: session.update(n=10))
+
+        def change() -> None:
+            session["n"] += 1
+            session.atomic(lambda stored: stored.update(n=stored["n"] + 1))  # type: ignore[attr-defined]
+
+        browser.visit(change)
+
+        assert browser.ask(lambda: session["n"]) == 12
+
+    def test_value_that_is_what_it_was_before_both_changes(self, make_app: MakeApp) -> None:
+        """The request goes on from that, too: saved twice, its change is not there twice."""
+        app = make_app(PICKLESESSION_MERGE={"n": "counter"})
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1000))
+        other = browser.copy()
+        with app.test_request_context("/", headers={"Cookie": f"session={browser.cookie}"}):
+            session["n"] += 1
+            other.visit(lambda: session.update(n=session["n"] - 1))
+            app.session_interface.save_session(app, session, app.response_class())  # type: ignore[arg-type]  # a proxy
+
+            assert session["n"] == 1000
+
     def test_base_that_cannot_be_restored(self, make_app: MakeApp) -> None:
         """Where this worker cannot read the base, the last value wins."""
         newer, older = make_app(PICKLESESSION_ALLOW=[Basket]), make_app(PICKLESESSION_MERGE={"b": "append"})
