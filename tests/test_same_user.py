@@ -144,6 +144,14 @@ class TestKept:
         assert sessions.revoke_user(7, keep=old) == 0
         assert content(here) == {"user_id": 7}
 
+    @pytest.mark.parametrize("keep", ["", "x", "\u00e9" * 43, "a" * 44])
+    def test_what_is_no_handle_keeps_nothing(self, app: Flask, sessions: PickleSession, keep: str) -> None:
+        """It may come out of a form."""
+        here = signed_in(app)
+
+        assert sessions.revoke_user(7, keep=keep) == 1
+        assert content(here) == {}
+
     @pytest.mark.parametrize("scan", [False, True])
     def test_session_that_was_renewed_again_and_again(
         self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch, scan: bool

@@ -181,7 +181,8 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
         type_name = f"{cls.__module__}:{cls.__qualname__}"
         if type(value) is not int or value & ~mask or value < 0:
             raise PayloadError(f"{_name(cls)} has no such bits", type_name=type_name)
-        if len(seen) >= MOST_COMBINATIONS and value not in seen:
+        # What the application has made itself is kept anyway.
+        if len(seen) >= MOST_COMBINATIONS and value not in seen and value not in cls._value2member_map_:
             raise PayloadError(f"{_name(cls)} was restored in too many combinations", type_name=type_name)
         seen.add(value)
         return cls(value)
