@@ -333,7 +333,7 @@ class _Kept(NamedTuple):
             and self.record is not None
             and not record.confirmed
             and record.kind == self.record.kind == Kind.LIVE
-            and record.born == self.record.born
+            and not record.last_writes.isdisjoint(self.record.last_writes)
         )
 
 

@@ -198,7 +198,7 @@ class Save:
             # Until the old one is over it counts as that one, or not for long: a save that fails may leave it behind.
             record = record._replace(confirmed=0)
         if inherit is not None:
-            record = record._replace(born=inherit.born)
+            record = record._replace(born=inherit.born, nonces=inherit.with_nonce(record.nonce).nonces)
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)

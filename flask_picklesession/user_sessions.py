@@ -63,6 +63,16 @@ class _Live(NamedTuple):
     #: Whether anybody may have its id: what an outage, or a worker that died, has left behind nobody has.
     is_reachable: bool = False
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a browser is known to have its id."""
+        return self.record is not None and self.record.confirmed > 0
+
+    @property
+    def last_writes(self) -> frozenset[bytes]:
+        """What its last writes are known by."""
+        return frozenset() if self.record is None else self.record.last_writes
+
 
 class _Seen(NamedTuple):
     """What the members of a user's index stand for."""
@@ -213,20 +223,19 @@ class UserSessions:
     def _sessions(found: list[_Live]) -> list[list[_Live]]:
         """Return the sessions, newest first, each with what belongs to it: a successor that is not in use yet.
 
-        A renewal that died half-way leaves one, too: nobody can reach it.
+        A renewal that died half-way leaves one, too: nobody can reach it. By the last writes, and not by the time at
+        which they began: two sign-ins can have one.
         """
-        sessions = {one.member.born: [one] for one in found if one.record is not None and one.record.confirmed}
-        rest: list[list[_Live]] = []
+        sessions = [[one] for one in found if one.is_confirmed]
+        by_write = {write: session for session in sessions for write in session[0].last_writes}
         for one in found:
-            if one.record is not None and one.record.confirmed:
-                if sessions[one.member.born][0] is not one:
-                    # Of another sign-in in the same millisecond.
-                    rest.append([one])
-            elif one.record is not None and one.member.born in sessions:
-                sessions[one.member.born].append(one)
-            else:
-                rest.append([one])
-        return sorted([*sessions.values(), *rest], key=lambda group: group[0].member.born, reverse=True)
+            if not one.is_confirmed:
+                session = next((by_write[write] for write in one.last_writes if write in by_write), None)
+                if session is None:
+                    sessions.append([one])
+                else:
+                    session.append(one)
+        return sorted(sessions, key=lambda group: group[0].member.born, reverse=True)
 
     def _look(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
         seen = _Seen([], set(), set(), {})
@@ -300,10 +309,13 @@ class UserSessions:
 
 def _marked(live: list[_Live], leads: dict[str, str]) -> list[_Live]:
     """Return the same, each with whether it is reachable: used, or what a session goes on under."""
-    births = {one.member.born for one in live if one.record is not None and one.record.confirmed}
+    used = {write for one in live if one.is_confirmed for write in one.last_writes}
     led_to = set(leads.values())
     return [
-        one._replace(is_reachable=bool(one.record) and (one.member.born in births or one.member.handle in led_to))
+        one._replace(
+            is_reachable=one.record is not None
+            and (one.is_confirmed or one.member.handle in led_to or not used.isdisjoint(one.last_writes))
+        )
         for one in live
     ]
 

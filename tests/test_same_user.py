@@ -5,6 +5,7 @@ Whatever takes new ids meanwhile. Each of these was found by an attack on everyt
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -281,6 +282,31 @@ class TestIndex:
         assert sessions.revoke_user(7) == 0
         assert raw.zcard(key) == 1
         assert content(browser) == {}
+
+
+class TestBirth:
+    """Two sign-ins of one user in the same millisecond."""
+
+    def test_both_are_listed_while_one_takes_a_new_id(
+        self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The new id, which its browser has not used, is not taken for the other one's."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions = PickleSession(app)
+        now = time.time()
+        with monkeypatch.context() as patch:
+            patch.setattr("flask_picklesession.storage.record.time", lambda: now)
+            one, two = signed_in(app), signed_in(app)
+            content(one)
+            content(two)
+        move_clock(EVERY)
+        one.copy().visit(lambda: str(session["user_id"]))
+        content(two)
+        content(two)
+
+        assert len({session.created_at for session in sessions.sessions_of(7)}) == 1
+        assert len(sessions.sessions_of(7)) == 2
+        assert content(one) == content(two) == {"user_id": 7}
 
 
 class TestEnd:

@@ -23,7 +23,7 @@ from .restorers import QUICK_INT, Restorer
 #: hash in CPython: so have tuples of these. By themselves a dozen keys may have one hash, with others around them more.
 MOST_OF_ONE_HASH = 64
 
-#: Collisions that a value may have for each of its keys, and beside that.
+#: Collisions that a value may have for each of its keys whose hash can be chosen, and beside that.
 COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 
 #: Parts of a key that may collide with another one: these are compared. And as many may be compared for each key that a
@@ -41,6 +41,10 @@ _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 _PLAIN = (str, Markup, bytes, complex, bool, date, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 _TOO_SLOW = MOST_COMPARED + 1
+
+# Ints in two bytes have hashes that do not collide, and nobody chooses those of str and bytes.
+_LARGEST_EVEN = 65_535
+_NOT_ODD = frozenset({str, bytes, bool, type(None)})
 
 
 class NotBuiltError(PayloadError):
@@ -142,7 +146,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         # What is put in once more is not compared.
         new = [key for number, key in dict(zip(map(id, keys), keys, strict=True)).items() if number not in ids]
         ids.update(map(id, new))
-        self._keys += len(new)
+        self._keys += sum(map(_is_odd, new))
         for key in new:
             of_one_hash = hashes.setdefault(hash(key), [])
             of_one_hash.append(key)
@@ -186,6 +190,14 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     dispatch[pickle.SETITEMS[0]] = _setitems
     dispatch[pickle.ADDITEMS[0]] = _additems
     dispatch[pickle.FROZENSET[0]] = _frozenset
+
+
+def _is_odd(key: object) -> bool:
+    """Tell whether a writer can choose a key's hash, as the verifier counts these."""
+    kind = type(key)
+    if kind is int:
+        return not 0 <= key <= _LARGEST_EVEN  # type: ignore[operator]  # an int
+    return kind not in _NOT_ODD and kind.__hash__ is not object.__hash__
 
 
 def parts_compared(key: object) -> int:

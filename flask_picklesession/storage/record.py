@@ -137,6 +137,12 @@ class Record(NamedTuple):
         """Tell whether the write with this nonce is among the last ones."""
         return any(self.nonces[i : i + NONCE_SIZE] == nonce for i in range(0, len(self.nonces), NONCE_SIZE))
 
+    @property
+    def last_writes(self) -> frozenset[bytes]:
+        """The nonces of the last writes. What goes on under another id begins with those of the record that it was."""
+        found = {self.nonces[i : i + NONCE_SIZE] for i in range(0, len(self.nonces), NONCE_SIZE)}
+        return frozenset(found - {bytes(NONCE_SIZE)})
+
     def with_nonce(self, nonce: bytes) -> Record:
         """Return the record as a further write leaves it."""
         return self._replace(nonces=nonce + self.nonces[:-NONCE_SIZE])
