@@ -154,7 +154,8 @@ def _enum_shape(cls: type[enum.Enum]) -> Shape:
         # Not one that a _missing_ made: nothing but that knows it.
         if members.get(member.name) is not member:
             raise Refused("is no member that its class names")
-        return (member.name,)
+        # It may be a str of another class, where an application made the enum of these.
+        return (str.__str__(member.name),)
 
     def make(name: str) -> enum.Enum:
         if type(name) is not str or name not in members:
@@ -173,7 +174,8 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
     def flat(flags: enum.Flag) -> tuple[Any, ...]:
         if flags.value & ~mask:
             raise Refused("has bits that no member has")
-        return (flags.value,)
+        # A member's value may be a bool, or an IntEnum's.
+        return (int(flags.value),)
 
     seen: set[int] = set()
 
@@ -207,6 +209,8 @@ def _named_tuple_shape(cls: Any) -> Shape:
     def flat(value: Any) -> tuple[Any, ...]:
         if getattr(value, "__dict__", None):
             raise Refused("has attributes of its own")
+        if len(value) != len(names):
+            raise Refused(f"has not {len(names)} fields")
         return (names, *value)
 
     def make(stored: tuple[str, ...], *values: Any) -> Any:

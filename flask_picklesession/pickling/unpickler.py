@@ -51,7 +51,7 @@ class NotBuiltError(PayloadError):
     """The bytes passed the verifier, and could not be built: that takes longer than to refuse them."""
 
 
-class UnfinishedKeyError(PayloadError):
+class UnfinishedKeyError(NotBuiltError):
     """A key had another hash when it was put in: it will not be found where it stands.
 
     :param root: the value that was built.
@@ -163,7 +163,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                     # The one before them was looked at when the second one came.
                     or (before == 1 and parts_compared(of_one_hash[0]) > MOST_COMPARED)
                 ):
-                    raise PayloadError("keys that collide")
+                    raise NotBuiltError("keys that collide")
 
     def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -271,13 +271,18 @@ def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpi
 
     :param data: verified bytes.
     :param unpickler: of the allow-list that verified them.
-    :raises NotBuiltError: if a restorer does not accept its arguments, or a key cannot be hashed.
-    :raises PayloadError: if too many keys collide, or were hashed before they were whole.
+    :raises NotBuiltError: if a restorer does not accept its arguments, a key cannot be hashed, too many collide, or one
+        was hashed before it was whole.
+    :raises PayloadError: if a type has not what is named: a member, a field. Another version of it may have.
     """
     try:
         return unpickler(io.BytesIO(data)).load()
-    except PayloadError:
+    except NotBuiltError:
         raise
+    except PayloadError as error:
+        if error.type_name is not None:
+            raise
+        reason = error.reason
     except Exception as error:
         # Restorers, hash and equality of values raise what they like: nine types of error in a census of mutations.
         reason = f"a restorer or key was refused with {type(error).__name__}"

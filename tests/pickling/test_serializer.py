@@ -54,6 +54,16 @@ from .models import (
     make_allow,
 )
 
+
+class FlagOfLevels(enum.Flag):
+    LOW = Level.LOW
+    HIGH = Level.HIGH
+
+
+class FlagOfBool(enum.Flag):
+    ON = True
+
+
 VALUES: list[Any] = [
     None, True, False, 0, -1, 255, 256, 65536, 2**31, -(2**40), 2**70, -(2**300), 2**3000, 1.5, -0.0, float("inf"),
     "", "text", "x" * 300, "caf\u00e9", "\ud800", b"", b"bytes", b"x" * 300, bytearray(b"mutable"), 1 + 2j,
@@ -120,6 +130,20 @@ class TestValues:
         )
 
         assert (loaded[0].fold, loaded[1].fold, loaded[2].maxlen, loaded[3].default_factory) == (1, 1, 3, int)
+
+    @pytest.mark.parametrize("flags", [FlagOfLevels.LOW, FlagOfLevels.LOW | FlagOfLevels.HIGH, FlagOfBool.ON])
+    def test_flag_whose_members_are_no_plain_ints(self, flags: enum.Flag) -> None:
+        """An IntEnum's members, or a bool."""
+        serializer = PickleSerializer(_named(type(flags)))
+
+        assert serializer.load_value(serializer.dump_value(flags)) is flags
+
+    def test_enum_whose_names_are_markup(self) -> None:
+        """As the functional API takes them."""
+        named = enum.Enum("named", {Markup("A"): 1})  # type: ignore[misc]  # not by its own name
+        serializer = PickleSerializer(_named(named))
+
+        assert serializer.load_value(serializer.dump_value(named.A)) is named.A  # type: ignore[attr-defined]
 
     def test_time_zone_whose_name_is_markup(self, serializer: PickleSerializer) -> None:
         """Only the name's text is stored: it is shown, and nothing else is made of it."""
@@ -328,6 +352,8 @@ REFUSED: list[tuple[Any, str]] = [
     (datetime(2026, 1, 1, tzinfo=type("Zone", (timezone.__base__,), {})()), "time zone"),  # type: ignore[arg-type]
     (time(1, tzinfo=type("Zone", (timezone.__base__,), {})()), "time zone"),  # type: ignore[arg-type]
     (timezone(timedelta(0), "x" * 2000), "long name"),
+    (tuple.__new__(Point, (1,)), "has not 2 fields"),
+    (tuple.__new__(Point, (1, 2, 3)), "has not 2 fields"),
     (Right(4) if enum.Flag is None else Right.READ.__class__, "is the class"),
 ]
 

@@ -108,10 +108,13 @@ def dropped_attributes(count: int) -> bytes:
     return a.segment(add.body)
 
 
-def circle_of_hashes(width: int) -> bytes:
-    """Return a record that is its own field, beside something wide, in a frozenset."""
+def circle_of_hashes(width: int, item: bytes = a.get(13)) -> bytes:
+    """Return a record that is its own field, beside something wide, in a frozenset.
+
+    :param item: what stands there again and again: the Fraction that stands there first, or something else.
+    """
     record = a.name(SINGLE) + a.EMPTY_TUPLE + a.REDUCE + a.setter(SINGLE) + a.get(3)
-    wide = b"(" + a.name("fractions:Fraction") + a.small(1) + a.small(3) + a.TUPLE2 + a.REDUCE + a.get(13) * width
+    wide = b"(" + a.name("fractions:Fraction") + a.small(1) + a.small(3) + a.TUPLE2 + a.REDUCE + item * width
     state = a.text("only") + a.TUPLE1 + wide + a.TUPLE + a.get(3) + a.TUPLE2 + a.TUPLE2
     return a.segment(b"(", record, state, a.APPLY, a.FROZENSET)
 
