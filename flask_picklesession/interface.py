@@ -16,7 +16,7 @@ from .exceptions import PayloadError, SessionDroppedError, SessionLimitError, Se
 from .failure import render_failure
 from .keys import secret_keys, weak_keys
 from .manager import SessionManager
-from .pickling import PickleSerializer
+from .pickling import KeptFields, PickleSerializer
 from .report import Rejection, Reporter, logger
 from .session import Loaded, Session, identity_digest
 from .signers import Signers
@@ -72,13 +72,18 @@ class AppState:
         """Return what one request may spend on the store."""
         return Budget(self.settings.timeout, self.settings.link.prepare)
 
-    def open(self, app: Flask, handle: str, budget: Budget) -> Session:
+    def open(self, app: Flask, handle: str, budget: Budget, kept: KeptFields | None = None) -> Session:
         """Return the session with a handle; it is loaded at its first use.
 
         :param budget: what may be spent on the store.
+        :param kept: fields of records that this worker does not know, where the request has some.
         """
         return Session(
-            _HandleLoader(app, self, handle), self.serializer, identity_keys=self.settings.identity_keys, budget=budget
+            _HandleLoader(app, self, handle),
+            self.serializer,
+            identity_keys=self.settings.identity_keys,
+            budget=budget,
+            kept=kept,
         )
 
     def signers(self, app: Flask) -> Signers:
@@ -125,7 +130,7 @@ class _Loader:
         return self._state.user_digest(identity)
 
     def atomic(self, session: Session) -> AbstractContextManager[Session]:
-        stored = self._state.open(self._app, session.handle or "", session.budget)
+        stored = self._state.open(self._app, session.handle or "", session.budget, session.kept)
         return self._state.manager.atomic(session, stored, self._state.signers(self._app))
 
 

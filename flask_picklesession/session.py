@@ -124,16 +124,26 @@ class Session(SessionMixin):
     :param serializer: what decides which values can be stored.
     :param identity_keys: the keys that can tell whose session it is; the first one present does.
     :param budget: what the request may spend on the store.
+    :param kept: fields that this worker does not know, where another session of the request has some: records may go
+        from one to the other.
     """
 
     def __init__(
-        self, loader: Loader, serializer: PickleSerializer, *, identity_keys: tuple[str, ...], budget: Budget
+        self,
+        loader: Loader,
+        serializer: PickleSerializer,
+        *,
+        identity_keys: tuple[str, ...],
+        budget: Budget,
+        kept: KeptFields | None = None,
     ) -> None:
         self._loader = loader
         self._serializer = serializer
         self._identity_keys = identity_keys
         #: What the request may still spend on the store.
         self.budget = budget
+        #: Fields that this worker does not know, of all that was built in the request.
+        self.kept = KeptFields() if kept is None else kept
         self._is_loaded = False
         self._not_built = 0
         self._failed: SessionUnavailableError | None = None
@@ -170,7 +180,6 @@ class Session(SessionMixin):
         # The values as they were handed out first.
         self._built: dict[str, Any] = {}
         self._quarantined: dict[str, str] = {}
-        self._kept = KeptFields()
         # Whether keys are those that were loaded, each with the object that was handed out for it.
         self._is_as_loaded = True
         self._cleared = False
@@ -199,7 +208,7 @@ class Session(SessionMixin):
         if self._not_built >= MOST_NOT_BUILT:
             raise PayloadError("too many other values could not be built")
         try:
-            return self._serializer.load_value(self._stored[key], self._kept)
+            return self._serializer.load_value(self._stored[key], self.kept)
         except NotBuiltError:
             self._not_built += 1
             raise
@@ -242,7 +251,7 @@ class Session(SessionMixin):
         if key in self._identity_keys and not _is_identity(value):
             raise _refused_identity(key, value)
         # What cannot be restored is refused here, where the stack trace shows who stored it.
-        self._serializer.dump_value(value, path=_path(key), kept=self._kept)
+        self._serializer.dump_value(value, path=_path(key), kept=self.kept)
         self._quarantined.pop(key, None)
         self._live[key] = value
         self._is_as_loaded = False
@@ -517,9 +526,9 @@ class Session(SessionMixin):
             if value is stored or (value is self._built.get(key, _MISSING) and self._serializer.is_immutable(value)):
                 continue
             if stored is _MISSING or value is None:
-                assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self._kept)
+                assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self.kept)
                 continue
-            changed = self._serializer.same_value(value, stored, path=_path(key), kept=self._kept)
+            changed = self._serializer.same_value(value, stored, path=_path(key), kept=self.kept)
             if changed is not None:
                 assigned[key] = changed
         if self._is_as_loaded:

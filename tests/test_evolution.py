@@ -133,6 +133,43 @@ class TestFields:
         assert visit(0, lambda: (session["item"], session["n"], session["user_id"])) == (Old("a", 7), 20, 1)
 
 
+def into_the_stored_one() -> None:
+    session.atomic(lambda stored: stored.update(copy=session["item"]))  # type: ignore[attr-defined]  # ours
+
+
+def out_of_the_stored_one() -> None:
+    with session.atomic() as stored:  # type: ignore[attr-defined]  # ours
+        item = stored["item"]
+    session["copy"] = item
+
+
+def across_a_rollback() -> None:
+    item = session["item"]
+    session.rollback()  # type: ignore[attr-defined]  # ours
+    session["copy"] = item
+
+
+def across_a_barrier() -> None:
+    item = session["item"]
+    session.clear()
+    session["copy"] = item
+
+
+@pytest.mark.parametrize(
+    "move",
+    [into_the_stored_one, out_of_the_stored_one, across_a_rollback, across_a_barrier],
+    ids=lambda view: view.__name__,
+)
+def test_fields_go_where_their_record_goes(workers: Any, move: Callable[[], None]) -> None:
+    """An older worker puts a newer one's record somewhere else in the same request."""
+    visit = workers(allow(Old), allow(Added))
+    visit(1, lambda: session.update(item=Added("a", 7, ["kept"])))
+
+    visit(0, move)
+
+    assert visit(1, lambda: session["copy"]) == Added("a", 7, ["kept"])
+
+
 class TestNames:
     def test_moved_class(self, workers: Any) -> None:
         """A class that moved is known under its old name, too."""
