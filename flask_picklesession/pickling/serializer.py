@@ -80,7 +80,7 @@ class PickleSerializer:
         self._reducers = self._allow.reducers()
         self._conversions = self._allow.conversions()
         self._entries = self._allow.entries()
-        self._unpickler, self._guarded = unpicklers_for(self._allow.restorers())
+        self._unpickler, self._guarded = unpicklers_for(self._allow.restorers(), limits.max_odd_keys)
         self._immutable = frozenset(
             {*_SCALARS, bytes, *(cls for cls, allowed in self._reducers.items() if allowed.is_immutable)}
         )

@@ -23,7 +23,8 @@ from .restorers import QUICK_INT, Restorer
 #: hash in CPython: so have tuples of these. By themselves a dozen keys may have one hash, with others around them more.
 MOST_OF_ONE_HASH = 64
 
-#: Collisions that a value may have for each of its keys whose hash can be chosen, and beside that.
+#: Collisions that a value may have for each of its keys, or for each whose hash can be chosen, if fewer of these are
+#: allowed, and beside that.
 COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 
 #: Parts of a key that may collide with another one: these are compared. And as many may be compared for each key that a
@@ -41,10 +42,6 @@ _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 _PLAIN = (str, Markup, bytes, complex, bool, date, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 _TOO_SLOW = MOST_COMPARED + 1
-
-# Ints in two bytes have hashes that do not collide, and nobody chooses those of str and bytes.
-_LARGEST_EVEN = 65_535
-_NOT_ODD = frozenset({str, bytes, bool, type(None)})
 
 
 class NotBuiltError(PayloadError):
@@ -68,6 +65,8 @@ class _Table:
     """Names become restorers of one allow-list, and nothing else."""
 
     restorers: ClassVar[Mapping[tuple[str, str], Restorer]] = {}
+    #: Keys whose hash can be chosen that a value may have.
+    most_odd_keys: ClassVar[int] = 0
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the restorer for a name. Imports nothing and looks up no attribute."""
@@ -90,6 +89,16 @@ class AllowListUnpickler(_Table, pickle.Unpickler):
     """
 
 
+class _Keys(NamedTuple):
+    """The keys of one container, those that were looked at."""
+
+    container: object
+    #: Hash -> the first key that has it.
+    first: dict[int, Any]
+    #: Hash -> the others that have it, by their ids.
+    others: dict[int, dict[int, Any]]
+
+
 class GuardedUnpickler(_Table, pickle._Unpickler):
     """Builds the same values, and refuses keys that were chosen to collide.
 
@@ -110,8 +119,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self._file = file
-        # Containers by id, each with its keys by hash, and their ids. They are held, so that no id is used twice.
-        self._seen: dict[int, tuple[object, dict[int, list[Any]], set[int]]] = {}
+        # By the container's id. They are held, so that no id is used twice.
+        self._seen: dict[int, _Keys] = {}
         self._keys = self._collisions = self._compared = 0
 
     def load(self) -> Any:
@@ -121,10 +130,11 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             did not fail, but looked at defaults of its class.
         """
         root = self._load()
-        for container, hashes, _ids in self._seen.values():
-            for before, keys in hashes.items():
-                if any(hash(key) != before for key in keys):
-                    raise UnfinishedKeyError(root, container)
+        for seen in self._seen.values():
+            if list(map(hash, seen.first.values())) != list(seen.first) or any(
+                hash(key) != before for before, others in seen.others.items() for key in others.values()
+            ):
+                raise UnfinishedKeyError(root, seen.container)
         return root
 
     def _load(self) -> Any:
@@ -142,28 +152,42 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             return stop.value
 
     def _look_at(self, keys: Sequence[Any], container: object) -> None:
-        _container, hashes, ids = self._seen.setdefault(id(container), (container, {}, set()))
+        seen = self._seen.get(id(container))
+        if seen is None:
+            seen = self._seen[id(container)] = _Keys(container, {}, {})
+        self._keys += len(keys)
+        hashes = list(map(hash, keys))
+        fresh = dict(zip(hashes, keys, strict=True))
+        if len(fresh) == len(keys) and seen.first.keys().isdisjoint(fresh):
+            seen.first.update(fresh)
+            return
         # What is put in once more is not compared.
-        new = [key for number, key in dict(zip(map(id, keys), keys, strict=True)).items() if number not in ids]
-        ids.update(map(id, new))
-        self._keys += sum(map(_is_odd, new))
-        for key in new:
-            of_one_hash = hashes.setdefault(hash(key), [])
-            of_one_hash.append(key)
-            before = len(of_one_hash) - 1
-            if before:
-                self._collisions += before
-                parts = parts_compared(key)
-                self._compared += before * parts
-                if (
-                    before >= MOST_OF_ONE_HASH
-                    or self._collisions > COLLISIONS_PER_KEY * self._keys + SPARE_COLLISIONS
-                    or self._compared > PARTS_PER_KEY * self._keys + SPARE_PARTS
-                    or parts > MOST_COMPARED
-                    # The one before them was looked at when the second one came.
-                    or (before == 1 and parts_compared(of_one_hash[0]) > MOST_COMPARED)
-                ):
-                    raise NotBuiltError("keys that collide")
+        for before, key in dict(zip(map(id, keys), zip(hashes, keys, strict=True), strict=True)).values():
+            first = seen.first.setdefault(before, key)
+            if first is not key:
+                others = seen.others.setdefault(before, {})
+                if id(key) not in others:
+                    others[id(key)] = key
+                    self._collide(first, key, len(others))
+
+    def _collide(self, first: object, key: object, before: int) -> None:
+        """Refuse a key if to compare it takes too long.
+
+        :param first: the first one of its hash.
+        :param before: how many of its hash there are.
+        """
+        parts = parts_compared(key)
+        self._collisions += before
+        self._compared += before * parts
+        keys = min(self._keys, self.most_odd_keys)
+        if (
+            before >= MOST_OF_ONE_HASH
+            or self._collisions > COLLISIONS_PER_KEY * keys + SPARE_COLLISIONS
+            or self._compared > PARTS_PER_KEY * keys + SPARE_PARTS
+            or parts > MOST_COMPARED
+            or (before == 1 and parts_compared(first) > MOST_COMPARED)
+        ):
+            raise NotBuiltError("keys that collide")
 
     def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -190,14 +214,6 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     dispatch[pickle.SETITEMS[0]] = _setitems
     dispatch[pickle.ADDITEMS[0]] = _additems
     dispatch[pickle.FROZENSET[0]] = _frozenset
-
-
-def _is_odd(key: object) -> bool:
-    """Tell whether a writer can choose a key's hash, as the verifier counts these."""
-    kind = type(key)
-    if kind is int:
-        return not 0 <= key <= _LARGEST_EVEN  # type: ignore[operator]  # an int
-    return kind not in _NOT_ODD and kind.__hash__ is not object.__hash__
 
 
 def parts_compared(key: object) -> int:
@@ -255,12 +271,13 @@ class Unpicklers(NamedTuple):
     guarded: type[GuardedUnpickler]
 
 
-def unpicklers_for(restorers: Mapping[tuple[str, str], Restorer]) -> Unpicklers:
+def unpicklers_for(restorers: Mapping[tuple[str, str], Restorer], most_odd_keys: int) -> Unpicklers:
     """Return the unpicklers of one allow-list.
 
     :param restorers: module and name, as they stand in segments -> restorer.
+    :param most_odd_keys: keys whose hash can be chosen that a value may have.
     """
-    table = {"restorers": MappingProxyType(dict(restorers))}
+    table = {"restorers": MappingProxyType(dict(restorers)), "most_odd_keys": most_odd_keys}
     return Unpicklers(
         type("AllowListUnpickler", (AllowListUnpickler,), table), type("GuardedUnpickler", (GuardedUnpickler,), table)
     )
