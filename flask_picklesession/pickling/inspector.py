@@ -113,8 +113,17 @@ def _finished(machine: _Machine, segment: bytes, end: int) -> Node:
         root.refused = root.refused or f"opcodes that are never written: {', '.join(sorted(machine.unwritten))}"
     if end + 1 != len(segment):
         root.refused = root.refused or "bytes follow its end"
+    root.children += [("thrown away", node) for node in _hidden(machine.refused, root)]
     root.size = len(segment)
     return root
+
+
+def _hidden(refused: list[Node], root: Node) -> list[Node]:
+    """Return what would be refused and is in no part of a tree, as it is taken off the stack again: each once."""
+    found = {(node.type_name, node.refused): node for node in refused}
+    for node in nodes_of(root):
+        found.pop((node.type_name, node.refused), None)
+    return list(found.values())
 
 
 class _Machine:
@@ -127,6 +136,8 @@ class _Machine:
         self._position = 0
         self.stack: list[Node] = []
         self.unwritten: set[str] = set()
+        #: What would be refused, wherever it went.
+        self.refused: list[Node] = []
         #: How many parts were given to values that are restored.
         self.parts = 0
 
@@ -145,10 +156,13 @@ class _Machine:
         handler(self, argument)
         if name in _FOREIGN:
             self.stack[-1].refused = self.stack[-1].refused or f"opcode {name}"
+            self.refused.append(self.stack[-1])
 
     def _push(self, node: Node, start: int | None = None) -> None:
         node.start = self._position if start is None else start
         self.stack.append(node)
+        if node.refused is not None:
+            self.refused.append(node)
 
     def _from_mark(self) -> list[Node]:
         mark = self._marks.pop()
@@ -226,7 +240,7 @@ class _Machine:
 
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if function.value == STATE_SUFFIX and len(arguments.children) == 2:
+        if function.kind == "name" and function.value == STATE_SUFFIX and len(arguments.children) == 2:
             # The setter of a record, with the record that stands below: fills it in. Our pickler pops what it returns.
             (_, record), (_, state) = arguments.children
             record.children = self._counted(_fields(state))

@@ -172,8 +172,8 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
         mask |= member.value
 
     def flat(flags: enum.Flag) -> tuple[Any, ...]:
-        if flags.value & ~mask:
-            raise Refused("has bits that no member has")
+        if flags.value & ~mask or flags.value < 0:
+            raise Refused("has bits that no member has, or all that there are")
         # A member's value may be a bool, or an IntEnum's.
         return (int(flags.value),)
 

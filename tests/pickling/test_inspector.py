@@ -170,6 +170,26 @@ class TestMarks:
         """The root tells what is wrong with the whole."""
         assert inspect_value(data).refused == reason
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            a.segment(b"cos\nsystem\n0N"),
+            a.segment(b"cos\nsystem\n", a.text("id"), a.TUPLE1, b"R0N"),
+            a.segment(b"(cos\nsystem\n1N"),
+            # A text that looks like the name of a setter fills nothing in.
+            a.segment(a.LIST, b"cos\nsystem\na", a.text("#state"), a.get(0), a.EMPTY_TUPLE, b"\x86R0"),
+        ],
+        ids=["name", "call", "at a mark", "hidden by a text"],
+    )
+    @pytest.mark.parametrize("allowed", [set(), None], ids=["with a list", "without"])
+    def test_what_is_thrown_away_is_told(self, data: bytes, allowed: set[str] | None) -> None:
+        """It would have been imported, or called, before."""
+        tree = inspect_value(data, allowed=allowed)
+
+        assert len(refusals(tree)) == 1
+        assert refusals(tree)[0].startswith("os:system: ")
+        assert "os:system" in render(tree)
+
     def test_control_characters_are_escaped(self) -> None:
         """What is shown cannot reach into a terminal."""
         shown = render(inspect_payload(SERIALIZER.dumps({"k\x1b[2J": "v\x1b[2J", "s": "\ud800"})), values=True)

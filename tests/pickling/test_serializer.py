@@ -138,6 +138,13 @@ class TestValues:
 
         assert serializer.load_value(serializer.dump_value(flags)) is flags
 
+    def test_flag_of_all_bits(self) -> None:
+        """A member of a negative value stands for more bits than can be told."""
+        bits = enum.IntFlag("bits", {"ONE": 1, "ALL": -1})  # type: ignore[misc]  # not by its own name
+
+        with pytest.raises(TypeRefusedError, match="all that there are"):
+            PickleSerializer(_named(bits)).dump_value(bits.ALL)  # type: ignore[attr-defined]
+
     def test_enum_whose_names_are_markup(self) -> None:
         """As the functional API takes them."""
         named = enum.Enum("named", {Markup("A"): 1})  # type: ignore[misc]  # not by its own name
