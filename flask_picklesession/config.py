@@ -218,7 +218,8 @@ def _key_prefix(value: object) -> str:
 def _seconds(value: object) -> float:
     """Read a positive number of seconds, or a timedelta."""
     seconds = _seconds_or_zero(value)
-    if not seconds:
+    # Less than a microsecond is none to a timedelta, which Flask makes of it.
+    if not timedelta(seconds=seconds):
         raise ValueError("must be more than 0 seconds")
     return seconds
 
@@ -277,6 +278,8 @@ def _policies(value: object) -> Mapping[str, Policy]:
         raise ValueError("must be a dict of session keys with policies")
     found = dict(DEFAULT_POLICIES)
     for key, policy in value.items():
+        if not isinstance(key, str):
+            raise ValueError(f"the key {key!r} must be a str, as all keys of a session are")
         if not callable(policy) and not (isinstance(policy, str) and policy in POLICIES):
             raise ValueError(f"the policy of {key!r} must be a function or one of {', '.join(POLICIES)}")
         found[key] = POLICIES[policy] if isinstance(policy, str) else policy

@@ -18,8 +18,9 @@ from .storage.record import Kind, Record, now_ms
 from .storage.sealing import RecordSealer
 from .storage.store import Store
 
-#: Pages of the index that are looked at: who can write to Redis can name a million sessions that there are not.
-MOST_PAGES = 50
+#: Pages of the index that are looked at: who can write to Redis can name a million sessions that there are not. One
+#: that is renewed every five minutes of a month has nine thousand ids.
+MOST_PAGES = 100
 
 #: Bytes of payloads that are looked into for what browsers said of themselves. To read a megabyte takes a tenth of a
 #: second, and who holds the secret key can plant as many as there are members.

@@ -80,8 +80,9 @@ class TestValues:
 
         assert read_settings({**given, "PERMANENT_SESSION_LIFETIME": 300}).idle_timeout is None
         for profile in ("aal1", "aal2"):
-            with pytest.raises(ConfigurationError, match="PERMANENT_SESSION_LIFETIME: must be more than 0"):
-                read_settings({**given, "PICKLESESSION_PROFILE": profile, "PERMANENT_SESSION_LIFETIME": 0})
+            for lifetime in (0, 1e-9):
+                with pytest.raises(ConfigurationError, match="PERMANENT_SESSION_LIFETIME: must be more than 0"):
+                    read_settings({**given, "PICKLESESSION_PROFILE": profile, "PERMANENT_SESSION_LIFETIME": lifetime})
 
     def test_profile_allows_no_longer_timeouts(self) -> None:
         """Each is named."""
@@ -164,6 +165,8 @@ class TestValues:
             ("PROFILE", "aal4"),
             ("PROFILE", 2),
             ("MERGE", {"n": "count"}),
+            ("MERGE", {1: "counter"}),
+            ("IDLE_TIMEOUT", 1e-9),
             ("MERGE", {"n": ["counter"]}),
             ("MAX_DEPTH", 1000),
             ("MAX_SIZE", 0),

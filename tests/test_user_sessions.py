@@ -27,9 +27,9 @@ from flask_picklesession import (
 from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.connection import ReplyTooLargeError
-from flask_picklesession.storage.index import UserIndex
+from flask_picklesession.storage.index import PAGE, UserIndex
 from flask_picklesession.storage.record import now_ms
-from flask_picklesession.user_sessions import client_text
+from flask_picklesession.user_sessions import MOST_PAGES, client_text
 
 from .conftest import MakeApp
 from .samples import Basket
@@ -281,9 +281,9 @@ class TestList:
         assert len(sessions.sessions_of(7)) == 2
 
     def test_flood_of_planted_members(self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
-        """A list looks at some thousands, whatever the index holds; a revocation looks at all."""
+        """A list looks at ten thousand, whatever the index holds; a revocation looks at all."""
         browser = signed_in(app)
-        raw.zadd(index_key, {f"{n:043}": 10**15 + n for n in range(6000)})
+        raw.zadd(index_key, {f"{n:043}": 10**15 + n for n in range(MOST_PAGES * PAGE + 1)})
 
         assert sessions.sessions_of(7) == []
         assert sessions.revoke_user(7) == 1
