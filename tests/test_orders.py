@@ -57,11 +57,16 @@ KINDS: dict[str, tuple[Callable[[], object], str | None]] = {
     "tutorial": (tutorial("ada"), "ada"),
     "sign out": (lambda: logout_user(), None),
     "clear": (lambda: session.clear(), None),
+    "farewell": (lambda: (session.clear(), session.update(_flashes=[("message", "bye")])), None),
     "prove": (prove, None),
 }
 
 #: Kinds that end the id that they came with, if they are acknowledged.
-REPLACES = ("sign in", "switch", "tutorial", "clear")
+REPLACES = ("sign in", "switch", "tutorial", "clear", "farewell")
+
+#: Kinds that sign out whom they find signed in, if they are acknowledged, and those that sign nobody in beside them.
+LEAVES = ("sign out", "clear", "farewell")
+SIGNS_NOBODY_IN = {*LEAVES, "write", "prove"}
 
 
 class Site:
@@ -112,12 +117,19 @@ class Run:
         self.base = handle_of((self.browser.cookie or "")[:43])
         cookie = self.browser.cookie or ""
         self.ended: list[int] = []
+        #: Whether one that signs out has found the user.
+        self.is_left = False
         self.requests = [Stepped(lambda kind=kind: self._visit(kind, cookie)) for kind in kinds]  # type: ignore[misc]
 
     def _visit(self, kind: str, cookie: str) -> Any:
         window = Browser(self.site.app)
         window.cookie = cookie
-        response = window.visit(lambda: (KINDS[kind][0](), None)[1])
+
+        def view() -> None:
+            self.is_left = self.is_left or (kind in LEAVES and "_user_id" in session)
+            KINDS[kind][0]()
+
+        response = window.visit(view)
         return response.status_code, bool(set_cookies(response)), window.cookie
 
     def step(self, number: int, *, to_the_end: bool = False) -> None:
@@ -153,12 +165,15 @@ class Run:
             assert found == "ada"
         if set(self.kinds) <= {"write", "sign out"} and "sign out" in self.kinds:
             assert found is None
+        if set(self.kinds) <= SIGNS_NOBODY_IN and self.is_left:
+            # Delete wins, whatever its id is by then.
+            assert users == set()
         if set(self.kinds) <= {"write", "prove"}:
             assert found == self.user
 
     def is_other(self, kind: str) -> bool:
         """Whether it changes whose session it is, or clears it."""
-        return kind in ("tutorial", "clear") or KINDS[kind][1] != self.user
+        return kind in ("tutorial", "clear", "farewell") or KINDS[kind][1] != self.user
 
 
 def orders(counts: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
