@@ -76,30 +76,35 @@ class Revoker:
     ) -> bool:
         """End a session whatever stands there, and what it was renewed to. Also where nothing stands yet.
 
+        The newest id first: should that fail half-way, the older ones still lead to what is left.
+
         :param known: what stood there when the caller looked, if it did.
         :param deadline: on the clock of :func:`time.monotonic`.
         :param is_quiet: whether the caller reports it.
         :return: whether a session, or something that cannot be read, stood there.
         :raises StoreUnavailableError: if the store failed: the session may not be over.
         """
+        trail: dict[str, Record] = {}
+        newest: str | None = handle
         was_there = False
-        seen: set[str] = set()
-        for _hop in range(MOST_SUCCESSORS):
-            seen.add(handle)
-            before, was_something = self._end_one(handle, reason, known, deadline)
+        while newest is not None and newest not in trail:
+            if len(trail) >= MOST_SUCCESSORS:
+                raise StoreUnavailableError("the session was renewed more often than can be followed")
+            before, was_something = self._end_one(newest, reason, known, deadline, is_lead_left=True)
             known = None
             if before is None:
-                return was_there or was_something
+                was_there = was_there or was_something
+                break
             was_there = was_there or (before.kind != Kind.ENDED and not before.is_past(now_ms()))
             if before.kind == Kind.LIVE:
                 if not is_quiet:
-                    self._report.ended(handle, reason)
-                return was_there
-            following = next_handle(before)
-            if following is None or following in seen:
-                return was_there
-            handle = following
-        raise StoreUnavailableError("the session was renewed more often than can be followed")
+                    self._report.ended(newest, reason)
+                break
+            trail[newest] = before
+            newest = next_handle(before)
+        for older, before in reversed(trail.items()):
+            self._end_one(older, reason, before, deadline)
+        return was_there
 
     def end_one(self, handle: str, reason: EndReason, *, replacement: str, deadline: float) -> None:
         """End what stands behind one handle, and not what it leads to.
@@ -111,13 +116,21 @@ class Revoker:
         self._end_one(handle, reason, None, deadline, replacement)
 
     def _end_one(
-        self, handle: str, reason: EndReason, known: Record | None, deadline: float | None, replacement: str = ""
+        self,
+        handle: str,
+        reason: EndReason,
+        known: Record | None,
+        deadline: float | None,
+        replacement: str = "",
+        *,
+        is_lead_left: bool = False,
     ) -> tuple[Record | None, bool]:
         """End what stands behind one handle.
 
         A record that can be read is replaced by compare-and-set: then it is known what stood there, and where it led,
         also if a reply is lost and the command sent again.
 
+        :param is_lead_left: whether a record that leads to another one is left as it is.
         :return: the record that stood there, or ``None``; and whether something that cannot be read did.
         """
         storage_key = self._store.storage_key(handle)
@@ -126,7 +139,7 @@ class Revoker:
             (stored,) = self._store.load_many([handle], deadline=deadline)
             known = self._read(storage_key, stored)
         while known is not None:
-            if known.kind == Kind.ENDED:
+            if known.kind == Kind.ENDED or (is_lead_left and known.kind == Kind.RENEWED):
                 return known, False
             sealed = self._ended(storage_key, reason, replacement, known.user_digest)
             saved = self._store.save(storage_key, known.nonce, sealed, ttl=ENDED_SECONDS, deadline=deadline)

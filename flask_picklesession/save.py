@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .cookie import Outcome, handle_of, new_session_id
@@ -383,9 +383,11 @@ class Save:
                 conflict = self._compare_and_set(current, ended)
             except _Gone as gone:
                 # Delete wins: what signs out, or signs in anew, ends the session whatever its id is by now.
-                conflict = self._gone_on(gone) if inherit is None else None
-                if conflict is None:
-                    return self._replace_gone(base, new, gone.reason)
+                with self._taken_back_on_failure(new):
+                    found = self._gone_on(gone) if inherit is None else gone
+                if isinstance(found, _Gone):
+                    return self._replace_gone(base, new, found.reason)
+                conflict = found
             except StoreUnavailableError as error:
                 if new is not None and inherit is not None and error.maybe_applied:
                     # The old id may be over.
@@ -400,14 +402,15 @@ class Save:
                 return self._dropped(Drop.IDENTITY)
             current = conflict
             try:
-                new = self._put_replacement(new, base, current, inherit)
+                with self._taken_back_on_failure(new):
+                    new = self._put_replacement(new, base, current, inherit)
             except _Gone:
                 return self._dropped(Drop.ENDED)
         if new is not None:
             # It is over, whatever comes of the rest.
             self._offer(new)
             try:
-                new = self._confirmed(new)
+                new = self._confirmed(new, inherit)
                 self._keep_to_limit(new, inherit=inherit)
             except _Gone:
                 return self._dropped(Drop.ENDED)
@@ -456,7 +459,7 @@ class Save:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
         values = self._with_my_identity(merged.values) if self._is_new_identity(base) else merged.values
         if new is not None:
-            return self._rewrite(new, values)
+            return self._rewrite(new, values, inherit and current.record)
         return self._create(values, inherit=inherit) if values else None
 
     def _with_my_identity(self, values: dict[str, Stored]) -> dict[str, Stored]:
@@ -470,12 +473,14 @@ class Save:
                 values[key] = mine[key]
         return values
 
-    def _rewrite(self, new: _Standing, values: dict[str, Stored]) -> _Standing:
+    def _rewrite(self, new: _Standing, values: dict[str, Stored], lineage: Record | None = None) -> _Standing:
         """Write the new record again.
 
+        :param lineage: the record that it goes on from, as it stands now: by its last writes they belong together.
         :raises _Gone: if it was revoked meanwhile. Nobody else knows its id yet.
         """
-        written = new.record.with_nonce(new_nonce())._replace(body=self._serializer.dump_container(values))
+        nonces = (lineage or new.record).with_nonce(new_nonce()).nonces
+        written = new.record._replace(nonces=nonces, body=self._serializer.dump_container(values))
         try:
             conflict = self._compare_and_set(new, written)
         except _Gone as gone:
@@ -495,26 +500,40 @@ class Save:
         try:
             if base.record.user_digest != ANONYMOUS or reason is not EndReason.REPLACED:
                 # The base ended for another reason than a parallel sign-in: what it held must not come back.
-                new = self._rewrite(new, self._changes.assigned)
-            new = self._confirmed(new)
+                with self._taken_back_on_failure(new):
+                    new = self._rewrite(new, self._changes.assigned)
+            self._offer(new)
+            new = self._confirmed(new, None)
             self._keep_to_limit(new, inherit=None)
         except _Gone:
             return self._dropped(Drop.ENDED)
         return self._saved(new, set_id=new.session_id, created=True)
 
-    def _confirmed(self, new: _Standing) -> _Standing:
+    def _confirmed(self, new: _Standing, inherit: Record | None) -> _Standing:
         """Note in the new record that its id is in use: from now on it counts by itself.
 
+        :param inherit: the record that it goes on from, if it does. It counts as that one until its first use.
         :raises _Gone: if somebody ended it meanwhile.
         """
         if new.record.confirmed:
             return new
         written = new.record.with_nonce(new_nonce())._replace(confirmed=now_ms())
-        with suppress(StoreUnavailableError):
-            # Otherwise that is noted at its first use.
+        try:
             conflict = self._compare_and_set(new, written)
-            return new._replace(record=written) if conflict is None else conflict
-        return new
+        except StoreUnavailableError:
+            if inherit is None:
+                # It would be in no list, and no count.
+                raise
+            return new
+        return new._replace(record=written) if conflict is None else conflict
+
+    @contextmanager
+    def _taken_back_on_failure(self, new: _Standing | None) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailableError:
+            self._take_back(new)
+            raise
 
     def _take_back(self, new: _Standing | None) -> None:
         """End what nobody knows the id of, if the store lets that be done. If not, it counts for some minutes."""
@@ -639,7 +658,9 @@ class Save:
             self._report.rejected(Rejection.RECORD)
             raise _Gone(None) from None
         if not isinstance(found, Found):
-            raise _Gone(found.reason if isinstance(found, Lost) else None)
+            if isinstance(found, Lost):
+                raise _Gone(found.reason, found.record and next_handle(found.record))
+            raise _Gone(None, found.handle)
         return _Standing(
             found.session_id,
             found.handle,
@@ -649,26 +670,26 @@ class Save:
             is_offered=not found.first_confirmed,
         )
 
-    def _gone_on(self, gone: _Gone) -> _Standing | None:
-        """Return the session as it goes on under another id, where it does.
+    def _gone_on(self, gone: _Gone) -> _Standing | _Gone:
+        """Return the session as it goes on under another id; where it does not, what is known of its end.
 
         :param gone: what is known of the old id.
         """
-        handle = gone.goes_on
         for _hop in range(MOST_HOPS):
-            if handle is None:
+            if gone.goes_on is None:
                 break
-            storage_key = self._store.storage_key(handle)
-            (stored,) = self._store.load_many([handle], deadline=self._deadline)
+            storage_key = self._store.storage_key(gone.goes_on)
+            (stored,) = self._store.load_many([gone.goes_on], deadline=self._deadline)
             record = self._verified(storage_key, stored if isinstance(stored, bytes) else None)
             if record is None or record.is_past(now_ms()):
-                break
+                return _Gone(None)
             if record.kind == Kind.LIVE:
-                with suppress(_Gone):
-                    return _Standing(None, handle, storage_key, record, self._container(record))
-                break
-            handle = next_handle(record)
-        return None
+                try:
+                    return _Standing(None, gone.goes_on, storage_key, record, self._container(record))
+                except _Gone as unreadable:
+                    return unreadable
+            gone = _Gone(record.end_reason, next_handle(record))
+        return gone
 
     def _verified(self, storage_key: bytes, current: bytes | None) -> Record | None:
         if current is None:

@@ -182,6 +182,8 @@ class Session(SessionMixin):
         self._quarantined: dict[str, str] = {}
         # Whether keys are those that were loaded, each with the object that was handed out for it.
         self._is_as_loaded = True
+        # Keys that were changed before an atomic change: what they are told from is older than what the store holds.
+        self._rebased: frozenset[str] = frozenset()
         self._cleared = False
         self._forced = False
         self._regenerated = False
@@ -522,8 +524,11 @@ class Session(SessionMixin):
             if value is _UNBUILT:
                 continue
             # After clear() nothing of what was stored is left: what is assigned is new, also the same value.
-            stored = _MISSING if self._cleared else self._stored.get(key, _MISSING)
-            if value is stored or (value is self._built.get(key, _MISSING) and self._serializer.is_immutable(value)):
+            is_new = self._cleared or key in self._rebased
+            stored = _MISSING if is_new else self._stored.get(key, _MISSING)
+            if value is stored or (
+                not is_new and value is self._built.get(key, _MISSING) and self._serializer.is_immutable(value)
+            ):
                 continue
             if stored is _MISSING or value is None:
                 assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self.kept)
@@ -533,7 +538,7 @@ class Session(SessionMixin):
                 assigned[key] = changed
         if self._is_as_loaded:
             return Changes(assigned, frozenset())
-        gone = self._stored.keys() - self._live.keys() - self._quarantined.keys()
+        gone = (self._stored.keys() | self._rebased) - self._live.keys() - self._quarantined.keys()
         return Changes(assigned, frozenset(gone))
 
     def user_digest(self) -> bytes:
@@ -587,6 +592,7 @@ class Session(SessionMixin):
         for key in self._live.keys() - values.keys():
             del self._live[key]
         self._stored = values
+        self._rebased = frozenset()
         self._loaded = self._loaded._replace(
             session_id=session_id,
             handle=handle,
@@ -610,6 +616,9 @@ class Session(SessionMixin):
         for key, stored in loaded.values.items():
             if changes.touches(key) or (key in self._live and is_same(before.get(key), stored)):
                 continue
+            if self._cleared:
+                # A barrier: what was stored meanwhile ends with the session.
+                continue
             self._quarantined.pop(key, None)
             self._built.pop(key, None)
             self._live[key] = _unbuilt(key, stored)
@@ -620,6 +629,7 @@ class Session(SessionMixin):
             **{key: stored for key, stored in loaded.values.items() if not changes.touches(key)},
             **{key: stored for key, stored in before.items() if changes.touches(key)},
         }
+        self._rebased = frozenset({*changes.assigned, *changes.deleted})
         # Was it renewed meanwhile, then the old record still leads this request's save to the new one.
         is_same_record = loaded.record is None or loaded.handle == self._loaded.handle
         record = loaded.record if is_same_record else self._loaded.record

@@ -163,6 +163,16 @@ def add(key: str, item: Any) -> Callable[[], object]:
     return lambda: session[key].add(item) if isinstance(session[key], set) else session[key].append(item)
 
 
+def put(**values: Any) -> Callable[..., None]:
+    """Return what assigns keys of the request's session, or of the one that it is given."""
+    return lambda stored=session: stored.update(values)
+
+
+def drop(key: str) -> Callable[[], None]:
+    """Return what removes a key."""
+    return lambda: session.pop(key)
+
+
 class TestInASession:
     def test_flashed_messages_of_both(self, app: Any) -> None:
         """Two requests that flash at once: both messages are shown."""
@@ -279,6 +289,48 @@ class TestInASession:
             "stock": 2,
             "_flashes": [("message", "theirs"), ("message", "mine")],
         }
+
+    @pytest.mark.parametrize(
+        ("before", "change", "atomically", "again", "after"),
+        [
+            ({"n": 1}, put(n=2), put(n=5), put(n=1), {"n": 1}),
+            ({"n": 1}, drop("n"), put(n=5), put(n=1), {"n": 1}),
+            ({}, put(n=2), put(n=5), drop("n"), {}),
+            ({"n": [1]}, lambda: session["n"].append(2), put(n=[5]), lambda: session["n"].pop(), {"n": [1]}),
+        ],
+        ids=["assigned", "removed", "new", "nested"],
+    )
+    def test_key_that_is_taken_back_behind_an_atomic_change(
+        self, app: Any, before: Any, change: Any, atomically: Any, again: Any, after: Any
+    ) -> None:
+        """What the view sees at its end is what is stored: its value is no change against the first one."""
+        browser = Browser(app)
+        browser.visit(lambda: session.update(before, x=1))
+
+        browser.visit(
+            lambda: (change(), session.atomic(lambda stored: atomically(stored)), again(), None)[-1]  # type: ignore[attr-defined]
+        )
+
+        assert browser.ask(lambda: dict(session)) == {**after, "x": 1}
+
+    @pytest.mark.parametrize("refilled", [{}, {"mine": 2}])
+    def test_atomic_change_behind_a_barrier(self, app: Any, refilled: dict[str, Any]) -> None:
+        """What it finds was stored under the session that ends: nothing of it goes on."""
+        browser = Browser(app)
+        browser.visit(lambda: session.update(user_id=7))
+        other = browser.copy()
+
+        def change() -> None:
+            dict(session)
+            other.visit(lambda: session.update(secret="of user 7"))
+            session.clear()
+            session.update(refilled)
+            session.atomic(lambda stored: stored.update(n=1))  # type: ignore[attr-defined]
+
+        browser.visit(change)
+
+        assert browser.ask(lambda: dict(session)) == refilled
+        assert other.ask(lambda: dict(session)) == {}
 
     def test_atomic_change_of_the_same_key(self, make_app: MakeApp) -> None:
         """Both changes of one request count."""

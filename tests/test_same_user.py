@@ -14,7 +14,7 @@ from flask import Flask, flash, got_request_exception, request_finished, session
 from redis import Redis
 
 from flask_picklesession import EndReason, PickleSession, session_dropped, session_ended
-from flask_picklesession.exceptions import StoreUnavailableError
+from flask_picklesession.exceptions import SessionUnavailableError, StoreUnavailableError
 from flask_picklesession.extension import _step_seconds
 from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS, Revoker
@@ -152,6 +152,32 @@ class TestKept:
 
         assert sessions.revoke_user(7, keep=keep) == 1
         assert content(here) == {}
+
+    def test_session_whose_new_id_meets_many_conflicts(self, app: Flask, sessions: PickleSession) -> None:
+        """What is about to be its new id belongs to it, however often others have written meanwhile."""
+        here, state = signed_in(app), app.extensions["picklesession"]
+        old, window = handle_in(here), here.copy()
+        save, left = state.store.save, iter(range(10))
+
+        def after_another_write(*arguments: Any, **options: Any) -> Any:
+            state.store.save = save
+            number = next(left, None)
+            if number is None:
+                sessions.revoke_user(7, keep=old)
+            else:
+                window.visit(put(**{f"key{number}": number}))
+                # Behind the conflict the new record is written again, and that is no write of the old one.
+                state.store.save = lambda *again, **more: (
+                    setattr(state.store, "save", after_another_write),
+                    save(*again, **more),
+                )[1]
+            return save(*arguments, **options)
+
+        state.store.save = after_another_write
+        assert here.visit(regenerate).status_code == 200
+        state.store.save = save
+
+        assert content(here)["user_id"] == 7
 
     @pytest.mark.parametrize("scan", [False, True])
     def test_session_that_was_renewed_again_and_again(
@@ -361,6 +387,82 @@ class TestEnd:
 
         assert content(browser) == {}
         assert content(window) == WHAT_IS_LEFT["flashed"]
+
+    @pytest.mark.parametrize("act", ENDINGS)
+    def test_other_ways_out_behind_a_renewal_and_a_change_of_the_id(
+        self, make_app: MakeApp, move_clock: MoveClock, act: str
+    ) -> None:
+        """Both in other windows, since this one has loaded."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            move_clock(EVERY)
+            browser.visit(put(cart=1))
+            browser.visit(regenerate)
+            ENDINGS[act]()
+
+        assert window.visit(leave).status_code == 200
+
+        assert content(browser) == {}
+        assert content(window) == WHAT_IS_LEFT[act]
+
+    @pytest.mark.parametrize("change", [regenerate, lambda: None], ids=["with a new id", "without"])
+    def test_what_ended_does_not_come_back_with_a_sign_in(self, app: Flask, change: Callable[[], None]) -> None:
+        """A slow one, which loaded what was destroyed meanwhile, under whatever id."""
+        browser = Browser(app)
+        browser.visit(put(cart=1))
+        window = browser.copy()
+
+        def sign_in() -> None:
+            dict(session)
+            browser.visit(change)
+            browser.visit(clear)
+            session["user_id"] = 7
+
+        window.visit(sign_in)
+
+        assert content(window) == {"user_id": 7}
+
+    def test_sign_in_that_cannot_find_out_where_the_session_goes_on(self, app: Flask, sessions: PickleSession) -> None:
+        """It is a 503, and taken back: no device is listed that nobody has."""
+        browser = Browser(app)
+        browser.visit(put(cart=1))
+        window = browser.copy()
+        store = app.extensions["picklesession"].store
+
+        def sign_in() -> None:
+            dict(session)
+            browser.visit(regenerate)
+            once(store, "load_many", fail)
+            session["user_id"] = 7
+
+        assert window.visit(sign_in).status_code == 503
+
+        assert sessions.sessions_of(7) == []
+        assert content(browser) == {"cart": 1}
+
+    @pytest.mark.parametrize("fails_at", [1, 2])
+    def test_revocation_that_fails_half_way(self, make_app: MakeApp, move_clock: MoveClock, fails_at: int) -> None:
+        """The newest id ends first: until all are over, the older ones lead to what is left."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions, store = PickleSession(app), app.extensions["picklesession"].store
+        browser = signed_in(app)
+        old, window = handle_in(browser), browser.copy()
+        move_clock(EVERY)
+        content(browser)
+        save, calls = store.save, iter(range(1, 99))
+        store.save = lambda *arguments, **options: (fail if next(calls) >= fails_at else save)(*arguments, **options)
+
+        with pytest.raises(SessionUnavailableError):
+            sessions.revoke(old)
+        store.save = save
+
+        assert content(browser) == ({"user_id": 7} if fails_at == 1 else {})
+        assert sessions.revoke(old)
+        assert content(browser) == content(window) == {}
 
     @pytest.mark.parametrize("there", ["nothing", "garbage", "a payload that cannot be read", "another user's"])
     def test_new_id_that_leads_to_no_session(self, app: Flask, raw: Redis, prefix: str, there: str) -> None:
@@ -785,6 +887,25 @@ class TestOldIds:
 
         assert handle_in(browser) != old
         assert content(browser) == {"user_id": 7}
+
+    def test_sign_in_that_could_not_be_noted_as_used(self, make_app: MakeApp) -> None:
+        """It would be in no list and no count: it is a 503, which brings the new id."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1)
+        sessions, browser = PickleSession(app), Browser(app)
+        browser.visit(put(cart=1))
+        store = app.extensions["picklesession"].store
+        save = store.save
+
+        def then_away(*arguments: Any, **options: Any) -> Any:
+            store.save = fail
+            return save(*arguments, **options)
+
+        store.save = then_away
+        assert browser.visit(put(user_id=7)).status_code == 503
+        store.save = save
+
+        assert content(browser) == {"cart": 1, "user_id": 7}
+        assert len(sessions.sessions_of(7)) == 1
 
     def test_renewal_whose_last_reply_was_lost(self, make_app: MakeApp, move_clock: MoveClock) -> None:
         """It may stand: what it leads to is left alone, and offered."""

@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
@@ -255,13 +256,18 @@ def parts_compared(key: object) -> int:
 
 
 def _attributes(value: object) -> list[Any]:
-    slots = {
-        name
-        for base in type(value).__mro__
-        for name, member in vars(base).items()
-        if isinstance(member, MemberDescriptorType)
-    }
+    cls: Any = type(value)
+    slots = _slots(cls)
     return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in slots)]
+
+
+# Of thousands of keys each may hold a dozen of one class.
+@lru_cache(1024)
+def _slots(cls: type) -> frozenset[str]:
+    """Return the names of all slots of a class."""
+    return frozenset(
+        name for base in cls.__mro__ for name, member in vars(base).items() if isinstance(member, MemberDescriptorType)
+    )
 
 
 class Unpicklers(NamedTuple):
