@@ -46,7 +46,8 @@ class Limits:
 
     #: Dict keys and set elements in one value whose hash a writer can choose: all but str, bytes, ints up to 65,535 and
     #: records without a hash of their own. Chosen well, they stand in each other's way in a table without having one
-    #: hash: for so many that takes milliseconds. Those of one hash are found by :class:`.unpickler.GuardedUnpickler`.
+    #: hash: for so many that takes milliseconds. Those of one hash are found by :class:`.unpickler.GuardedUnpickler`,
+    #: and ints of any size in containers of thousands, where they are not one after the other.
     max_odd_keys: int = 3_000
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ..exceptions import PayloadError
+from .entries import LimitError
 from .restorers import QUICK_INT, Restorer
 
 #: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
@@ -35,6 +36,12 @@ SPARE_PARTS = SPARE_COLLISIONS * MOST_COMPARED
 
 #: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions.
 SLOW_PARTS = 8
+
+#: Keys from which on it counts in a container whether ints among them are one after the other.
+MANY_KEYS = 500
+
+#: Ints in order that leave out no more than one of nine are one after the other.
+DENSE = 9 / 8
 
 # Decimals and floats that are larger or smaller than so many bits tell are compared digit by digit.
 _QUICK_FLOAT = 64
@@ -60,6 +67,13 @@ class UnfinishedKeyError(NotBuiltError):
         self.root = root
         self.container = container
         super().__init__("a key that was hashed before it was whole")
+
+
+class ScatteredKeysError(NotBuiltError, LimitError):
+    """So many int keys may stand in each other's way in their table without having one hash."""
+
+    def __init__(self) -> None:
+        LimitError.__init__(self, "max_odd_keys")
 
 
 class _Table:
@@ -122,7 +136,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._file = file
         # By the container's id. They are held, so that no id is used twice.
         self._seen: dict[int, _Keys] = {}
-        self._keys = self._collisions = self._compared = 0
+        self._keys = self._collisions = self._compared = self._scattered = 0
 
     def load(self) -> Any:
         """Build the value.
@@ -157,6 +171,10 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         if seen is None:
             seen = self._seen[id(container)] = _Keys(container, {}, {})
         self._keys += len(keys)
+        if len(seen.first) + len(keys) >= MANY_KEYS:
+            self._scattered += _scattered_ints(keys)
+            if self._scattered > self.most_odd_keys:
+                raise ScatteredKeysError
         hashes = list(map(hash, keys))
         fresh = dict(zip(hashes, keys, strict=True))
         if len(fresh) == len(keys) and seen.first.keys().isdisjoint(fresh):
@@ -215,6 +233,18 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     dispatch[pickle.SETITEMS[0]] = _setitems
     dispatch[pickle.ADDITEMS[0]] = _additems
     dispatch[pickle.FROZENSET[0]] = _frozenset
+
+
+def _scattered_ints(keys: Sequence[Any]) -> int:
+    """Return how many of some keys are ints, unless these come one after the other: such ones have places of their own.
+
+    An int's hash is the int. Chosen among those below 65,536, thousands of them fill places of a table that others are
+    led through one after the other (``perturb`` in CPython's ``dictobject.c``).
+    """
+    ints = [key for key in keys if type(key) is int]
+    if not ints or (ints == sorted(ints) and ints[-1] - ints[0] <= len(ints) * DENSE):
+        return 0
+    return len(ints)
 
 
 def parts_compared(key: object) -> int:

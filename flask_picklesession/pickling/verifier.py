@@ -151,6 +151,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     uncounted = 0
     # A key that was made of shared parts is hashed whole each time.
     odd_keys = odd_size = granted = 0
+    # Ints of two bytes, which may be keys, and whether a dict or set is filled in more than one batch.
+    shorts, has_many_keys = 0, False
     most_odd_size = ITEM * (HASHED_PER_TWO_BYTES * len(data) // 2 + SPARE_HASHED)
     max_odd_keys = limits.max_odd_keys
     max_int_bytes = limits.max_int_bytes
@@ -389,6 +391,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == 0x4D:  # BININT2
             i += 3
+            shorts += 1
             push(ITEM)
 
         elif opcode == 0x4E or opcode == 0x88 or opcode == 0x89:  # NONE, NEWTRUE, NEWFALSE
@@ -434,6 +437,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry >= too_deep:
                 raise LimitError("max_depth")
             if count >= many or open_ones.batches:
+                has_many_keys = has_many_keys or count >= many
                 stack[-1] = fill(target, entry, count)
             else:
                 stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
@@ -550,6 +554,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     continue
                 count = len(items)
                 if count >= many or open_ones.batches:
+                    has_many_keys = has_many_keys or count >= many
                     stack[-1] = fill(target, entry, count)
                 else:
                     stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
@@ -605,7 +610,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry & size_mask > max_spent:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
-            is_guarded = odd_keys > FEW_KEYS
+            is_guarded = odd_keys > FEW_KEYS or (has_many_keys and shorts > max_odd_keys)
             if has_cycles:
                 most_odd_size = granted + int((most_odd_size - granted) * PART_GUARDED)
                 if is_guarded and len(memo) + uncounted > max_objects * PART_GUARDED:

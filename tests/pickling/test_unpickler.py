@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flask_picklesession import PayloadError, PickleSerializer
+from flask_picklesession import LimitExceededError, PayloadError, PickleSerializer
 from flask_picklesession.pickling import unpickler
 from flask_picklesession.pickling.unpickler import unpickle
 from flask_picklesession.pickling.verifier import FEW_KEYS
@@ -86,6 +86,56 @@ def test_honest_keys_of_one_hash() -> None:
     keys = {(begins + timedelta(hours=n), begins + timedelta(hours=n + 1), m) for n in range(50) for m in (-1, -2)}
 
     assert SERIALIZER.load_value(SERIALIZER.dump_value(keys)) == keys
+
+
+def in_each_others_way(count: int) -> list[int]:
+    """Return ints below 65,536 in the order in which CPython looks at the places of a table of that size."""
+    found = [0]
+    while len(found) < count:
+        found.append((5 * found[-1] + 1) % (1 << 16))
+    return found
+
+
+#: As keys: no two have one hash. Larger ones that begin where the first one stands are led through all of them.
+SCATTERED: dict[str, Any] = {
+    "dict": lambda: dict.fromkeys(in_each_others_way(3_100)),
+    "set": lambda: set(in_each_others_way(3_100)),
+    "two dicts": lambda: [dict.fromkeys(in_each_others_way(1_600)) for _ in range(2)],
+    "with larger ones": lambda: dict.fromkeys(
+        [*in_each_others_way(2_500), *(number << 16 for number in range(1, 602))]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCATTERED)
+def test_ints_that_stand_in_each_others_way(kind: str) -> None:
+    """Found by an attack: 40,000 small ones and 3,000 larger ones took more than half a second."""
+    written = SERIALIZER.written(SCATTERED[kind]())
+
+    with pytest.raises(LimitExceededError) as caught:
+        SERIALIZER.dump_value(SCATTERED[kind]())
+    with pytest.raises(PayloadError, match="max_odd_keys"):
+        SERIALIZER.load_value(written)
+
+    assert caught.value.limit == "max_odd_keys"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dict.fromkeys(range(30_000)),
+        set(range(500, 30_500)),
+        dict.fromkeys(number for number in range(30_000) if number % 20),
+        dict.fromkeys(in_each_others_way(3_000)),
+        {**dict.fromkeys(range(5_000)), **dict.fromkeys(in_each_others_way(2_000)), 0.5: 1, 1.5: 2},
+        {"names": {str(number): number for number in range(4_000)}},
+        [dict.fromkeys(in_each_others_way(400)) for _ in range(20)],
+    ],
+    ids=["range", "set of a range", "range with gaps", "few", "both", "values", "small dicts"],
+)
+def test_ints_that_stand_in_nobodys_way(value: Any) -> None:
+    """One after the other, or few of them."""
+    assert SERIALIZER.load_value(SERIALIZER.dump_value(value)) == value
 
 
 PUT_IN: dict[str, bytes] = {
