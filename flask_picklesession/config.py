@@ -45,6 +45,11 @@ LARGEST_PAYLOAD = (512 << 20) - _HEADER_ROOM
 #: Characters of the longest key prefix: it goes into each command, and with its length into the signature.
 LONGEST_PREFIX = 200
 
+#: The shortest time that is one, in seconds.
+SHORTEST_TIME = 0.001
+
+_FLASKS_KEYS = frozenset({"_flashes", "_permanent"})
+
 # Flask's own default.
 _DEFAULT_LIFETIME = timedelta(days=31)
 
@@ -218,9 +223,9 @@ def _key_prefix(value: object) -> str:
 def _seconds(value: object) -> float:
     """Read a positive number of seconds, or a timedelta."""
     seconds = _seconds_or_zero(value)
-    # Less than a microsecond is none to a timedelta, which Flask makes of it.
-    if not timedelta(seconds=seconds):
-        raise ValueError("must be more than 0 seconds")
+    # Records count in milliseconds.
+    if seconds < SHORTEST_TIME:
+        raise ValueError(f"must be more than 0 seconds: {SHORTEST_TIME} at least")
     return seconds
 
 
@@ -312,6 +317,8 @@ def _profile(value: object) -> Profile | None:
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError("must be a list of session keys")
+    if not _FLASKS_KEYS.isdisjoint(value):
+        raise ValueError(f"must name no key of Flask's own: {', '.join(sorted(_FLASKS_KEYS))}")
     return tuple(value)
 
 

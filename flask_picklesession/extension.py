@@ -99,7 +99,7 @@ class PickleSession:
                 return 0
             revoker = self._revoker(state, signers)
             # It may come out of a form, too.
-            keep = keep if keep is not None and is_handle(keep) else None
+            keep = keep if is_handle(keep) else None
             scanned = revoker.end_scanned(digest, keep=keep)[0] if scan else 0
             return scanned + revoker.end_user(digest, keep=keep)
 

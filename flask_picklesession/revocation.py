@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import NamedTuple
 
@@ -169,20 +169,20 @@ class Revoker:
         """
         count = 0
         seen: set[str] = set()
-        leading: set[str] = set()
+        kept = _Kept(self._load, keep)
         for _pass in range(MOST_PASSES):
             known, found = len(seen), 0
 
             def look(page: list[Member]) -> list[str]:
                 nonlocal found, count
                 sorted_out = self._sort_out(page, user_digest, deadline or self._step())
-                kept = self._kept(keep)
+                kept.follow()
                 seen.update({member.handle for member in page}.difference(sorted_out.gone, kept.handles))
                 for handle in sorted_out.absent:
                     # Stored meanwhile, it is looked at in the next pass: the kept one may go on under it.
                     found += not self._end_absent(handle, deadline or self._step())
                 for handle, record in sorted_out.unended:
-                    if not kept.holds(handle, record) and not self._leads_to(record, kept, leading):
+                    if not kept.holds(handle, record):
                         found += 1
                         count += self.end(handle, EndReason.REVOKED, deadline=deadline)
                 return sorted_out.gone
@@ -221,7 +221,7 @@ class Revoker:
         """
         count = 0
         replaced: set[str] = set()
-        leading: set[str] = set()
+        kept = _Kept(self._load, keep)
         for _pass in range(MOST_PASSES):
             since = now_ms() - CLOCKS_DIFFER_MS
             unread, is_over = 0, True
@@ -231,8 +231,8 @@ class Revoker:
                 elif user_digest not in (None, record.user_digest):
                     continue
                 elif record.kind != Kind.ENDED:
-                    kept = self._kept(keep)
-                    if kept.holds(handle, record) or self._leads_to(record, kept, leading):
+                    kept.follow()
+                    if kept.holds(handle, record):
                         continue
                     was_ended = self.end(handle, EndReason.REVOKED)
                     count += was_ended
@@ -274,33 +274,6 @@ class Revoker:
             return True
         return created.applied
 
-    def _kept(self, handle: str | None) -> _Kept:
-        """Return what a revocation keeps: a session, and what it goes on under."""
-        handles: set[str] = set()
-        record = None
-        while handle is not None and handle not in handles and len(handles) < MOST_SUCCESSORS:
-            handles.add(handle)
-            record = self._load(handle)
-            handle = None if record is None else next_handle(record)
-        return _Kept(handles, record)
-
-    def _leads_to(self, record: Record | None, kept: _Kept, leading: set[str]) -> bool:
-        """Tell whether a renewed record is an old one of the session that is kept.
-
-        :param leading: handles that lead to it. Takes those that are found to: else each old record of a session that
-            was renewed hundreds of times would be followed through all behind it.
-        """
-        handle = None if record is None or not kept.handles else next_handle(record)
-        walked: set[str] = set()
-        while handle is not None and handle not in walked and len(walked) < MOST_SUCCESSORS:
-            if handle in kept.handles or handle in leading:
-                leading |= walked
-                return True
-            walked.add(handle)
-            found = self._load(handle)
-            handle = None if found is None else next_handle(found)
-        return False
-
     def _load(self, handle: str) -> Record | None:
         (stored,) = self._store.load_many([handle], deadline=self._step())
         return self._read(self._store.storage_key(handle), stored)
@@ -328,26 +301,57 @@ class _Sorted(NamedTuple):
     unended: list[tuple[str, Record | None]]
 
 
-class _Kept(NamedTuple):
-    """What a revocation keeps."""
+class _Kept:
+    """The session that a revocation keeps, with all ids that lead to it.
 
-    #: The session's handle, and those that it goes on under.
-    handles: set[str]
-    #: Its record, if there is one.
-    record: Record | None
+    Each is gone through once: there may be thousands, of a session that was renewed again and again.
+
+    :param load: returns the record behind a handle, or ``None``.
+    :param handle: the session's, or an older one of it; ``None`` keeps none.
+    """
+
+    def __init__(self, load: Callable[[str], Record | None], handle: str | None) -> None:
+        self._load = load
+        self._newest = handle
+        self._record: Record | None = None
+        #: The session's handle, those that it goes on under, and those that were found to lead to these.
+        self.handles: set[str] = set()
+
+    def follow(self) -> None:
+        """Look where it goes on by now."""
+        following, walked = self._newest, set[str]()
+        while following is not None and following not in walked and len(walked) < MOST_SUCCESSORS:
+            walked.add(following)
+            self._newest, self._record = following, self._load(following)
+            following = None if self._record is None else next_handle(self._record)
+        self.handles |= walked
 
     def holds(self, handle: str, record: Record | None) -> bool:
-        """Tell whether this is the session, or what it is just about to go on under."""
+        """Tell whether this is the session, an old id of it, or what it is just about to go on under."""
         if handle in self.handles:
             return True
+        return record is not None and (self._is_successor(record) or self._is_led_to_by(record))
+
+    def _is_successor(self, record: Record) -> bool:
         # A successor is stored before the record that leads to it.
         return (
-            record is not None
-            and self.record is not None
+            self._record is not None
             and not record.confirmed
-            and record.kind == self.record.kind == Kind.LIVE
-            and not record.last_writes.isdisjoint(self.record.last_writes)
+            and record.kind == self._record.kind == Kind.LIVE
+            and not record.last_writes.isdisjoint(self._record.last_writes)
         )
+
+    def _is_led_to_by(self, record: Record) -> bool:
+        handle = next_handle(record) if self.handles else None
+        walked: set[str] = set()
+        while handle is not None and handle not in walked and len(walked) < MOST_SUCCESSORS:
+            if handle in self.handles:
+                self.handles |= walked
+                return True
+            walked.add(handle)
+            found = self._load(handle)
+            handle = None if found is None else next_handle(found)
+        return False
 
 
 def _was_replaced(record: Record, since: int) -> bool:

@@ -160,8 +160,9 @@ class Save:
     # -- a session that is not stored yet
 
     def _begin(self) -> Outcome:
-        if self._session.is_cleared and self._loaded.replacement is not None:
-            # The browser may not have the new id yet. Delete wins.
+        is_left = self._session.is_cleared or self._user_digest != ANONYMOUS
+        if is_left and self._loaded.replacement is not None:
+            # The browser may not have the new id yet. Delete wins, and a sign-in ends what it was signed in to.
             self._revoker.end(self._loaded.replacement, EndReason.DESTROYED, deadline=self._deadline)
             if not self._session.has_content:
                 return Outcome(delete=True)

@@ -178,11 +178,14 @@ class UserSessions:
         while True:
             # One that failed half-way, and could not be taken back, keeps nobody out for long.
             latest = now_ms() - PENDING_SECONDS * 1000
+            sessions = [one for one, *_ in self._sessions(self._counted(user_digest, mine.handle, replaced, deadline))]
+            births = {one.member.born for one in sessions if one.is_reachable}
             others = [
-                session[0]
-                for session in self._sessions(self._counted(user_digest, mine.handle, replaced, deadline))
-                if session[0].member.handle != mine.handle
-                and (session[0].is_reachable or session[0].member.born > latest)
+                one
+                for one in sessions
+                if one.member.handle != mine.handle
+                # One that has a session's time of birth and no record is what that one is about to go on under.
+                and (one.is_reachable or (one.member.born > latest and one.member.born not in births))
             ]
             before = [one for one in others if one.is_reachable or _order(one.member) < _order(mine)]
             if len(before) >= most:

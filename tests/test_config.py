@@ -167,6 +167,8 @@ class TestValues:
             ("MERGE", {"n": "count"}),
             ("MERGE", {1: "counter"}),
             ("IDLE_TIMEOUT", 1e-9),
+            ("ABSOLUTE_TIMEOUT", 0.0005),
+            ("IDENTITY_KEYS", ["user_id", "_flashes"]),
             ("MERGE", {"n": ["counter"]}),
             ("MAX_DEPTH", 1000),
             ("MAX_SIZE", 0),

@@ -145,11 +145,12 @@ class TestKept:
         assert sessions.revoke_user(7, keep=old) == 0
         assert content(here) == {"user_id": 7}
 
-    @pytest.mark.parametrize("keep", ["", "x", "\u00e9" * 43, "a" * 44])
-    def test_what_is_no_handle_keeps_nothing(self, app: Flask, sessions: PickleSession, keep: str) -> None:
+    @pytest.mark.parametrize("keep", ["", "x", "\u00e9" * 43, "a" * 44, None, 5])
+    def test_what_is_no_handle_keeps_nothing(self, app: Flask, sessions: PickleSession, keep: Any) -> None:
         """It may come out of a form."""
         here = signed_in(app)
 
+        assert not sessions.revoke(keep)
         assert sessions.revoke_user(7, keep=keep) == 1
         assert content(here) == {}
 
@@ -180,13 +181,15 @@ class TestKept:
         assert content(here)["user_id"] == 7
 
     @pytest.mark.parametrize("scan", [False, True])
+    @pytest.mark.parametrize("is_old", [False, True], ids=["its handle", "an old one"])
     def test_session_that_was_renewed_again_and_again(
-        self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch, scan: bool
+        self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch, scan: bool, is_old: bool
     ) -> None:
         """Each old id is gone through once, not once for each that is older."""
         app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
         sessions = PickleSession(app)
         here = signed_in(app)
+        old = handle_in(here)
         for _turn in range(20):
             content(here)
             move_clock(EVERY)
@@ -194,7 +197,7 @@ class TestKept:
         looked_at, look = [], Revoker._load
         monkeypatch.setattr(Revoker, "_load", lambda self, handle: (looked_at.append(handle), look(self, handle))[1])
 
-        assert sessions.revoke_user(7, keep=handle_in(here), scan=scan) == 0
+        assert sessions.revoke_user(7, keep=old if is_old else handle_in(here), scan=scan) == 0
 
         # Of the kept session, for each page or record that is looked at, too.
         assert len([handle for handle in looked_at if handle != handle_in(here)]) <= 20 * (1 + scan)
@@ -515,6 +518,19 @@ class TestEnd:
         assert content(browser) == {}
         assert len(sessions.sessions_of(7)) == 1
 
+    @pytest.mark.parametrize("user", [7, 8])
+    def test_sign_in_just_behind_a_change_of_the_id(self, app: Flask, sessions: PickleSession, user: int) -> None:
+        """Without clear(): what its browser was signed in to is over all the same."""
+        browser = signed_in(app)
+        window = browser.copy()
+        browser.visit(regenerate)
+
+        window.visit(put(user_id=user))
+
+        assert content(browser) == {}
+        assert content(window) == {"user_id": user}
+        assert len(sessions.sessions_of(7)) == (user == 7)
+
     def test_sign_out_by_the_id_from_before_a_sign_in_ends_nothing(self, app: Flask) -> None:
         """Who has that id may have put it there."""
         browser = Browser(app)
@@ -747,6 +763,19 @@ class TestLimit:
 
         assert one.visit(sign_in_again).status_code == 200
         assert content(other) == {"user_id": 7}
+
+    def test_session_whose_new_id_is_not_stored_yet(self, make_app: MakeApp) -> None:
+        """It takes no further place: nobody is refused for it."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS="reject")
+        one, two, state = signed_in(app), Browser(app), app.extensions["picklesession"]
+        state.store._link = state.manager._users._link = SteppingLink(state.settings.link)
+        change = Stepped(lambda: one.visit(reauthenticate))
+        for _command in range(3):
+            change.step()
+
+        assert two.visit(put(user_id=7)).status_code == 200
+        change.finish()
+        assert content(one) == content(two) == {"user_id": 7}
 
     @pytest.mark.parametrize(("policy", "status"), [("evict_oldest", 200), ("reject", 403)])
     def test_session_that_takes_a_new_id_between_two_looks(self, make_app: MakeApp, policy: str, status: int) -> None:
@@ -1004,6 +1033,19 @@ def test_visitors_wait_no_longer_than_for_their_session(make_app: MakeApp) -> No
     assert _step_seconds(state) == STEP_SECONDS
     with app.test_request_context():
         assert _step_seconds(state) == 0.5
+
+
+def test_error_page_that_writes_to_a_session_which_could_not_be_saved(app: Flask) -> None:
+    """A value was refused: the page for that flashes a message into the session as it was, and not into a new one."""
+    app.register_error_handler(500, lambda _error: (flash("Sorry"), ("Sorry", 500))[1])
+    browser = signed_in(app)
+
+    def change() -> None:
+        session["list"] = []
+        session["list"].append(object())
+
+    assert browser.visit(change).status_code == 500
+    assert content(browser) == {"user_id": 7, "_flashes": [("message", "Sorry")]}
 
 
 def test_response_that_cannot_be_finished_keeps_the_cookie(app: Flask) -> None:

@@ -80,10 +80,11 @@ _REFUSES_WRITES = (ReadOnlyError, OutOfMemoryError)
 _REFUSES_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 
 
-def is_handle(text: bytes | str) -> bool:
+def is_handle(text: object) -> bool:
     """Tell whether this can be a handle. Whatever else stands behind the prefix is no session's key."""
-    found = _HANDLE.fullmatch(text) if isinstance(text, bytes) else _HANDLE_TEXT.fullmatch(text)
-    return found is not None
+    if isinstance(text, bytes):
+        return _HANDLE.fullmatch(text) is not None
+    return isinstance(text, str) and _HANDLE_TEXT.fullmatch(text) is not None
 
 
 class Saved(NamedTuple):
