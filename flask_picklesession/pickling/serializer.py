@@ -16,7 +16,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .paths import find_path, shown_key
 from .pickler import RefusedValue, ValuePickler, dump_scalars
 from .records import KeptFields, Trial, kept_fields
-from .unpickler import AllowListUnpickler, GuardedUnpickler, UnfinishedKeyError, unpickle, unpicklers_for
+from .unpickler import AllowListUnpickler, GuardedUnpickler, UnfinishedKeyError, loses_keys, unpickle, unpicklers_for
 from .verifier import verify_container, verify_segment
 
 #: What stands in a payload for a value: itself, if it is a scalar, or the bytes of its segment.
@@ -162,11 +162,14 @@ class PickleSerializer:
                 unpickler = self._guarded
             else:
                 self._verdicts.add(stored)
+        known = 0 if kept is None else len(kept)
         token = kept_fields.set(kept)
         try:
             value = unpickle(stored, unpickler)
         finally:
             kept_fields.reset(token)
+        if kept is not None and kept.has_keys(known) and loses_keys(stored, self._guarded):
+            raise PayloadError("keys that differ in fields which this version of their class does not have")
         if unpickler is self._guarded:
             self._verdicts.add(stored)
         return value

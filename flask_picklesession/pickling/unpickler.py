@@ -136,6 +136,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._file = file
         # By the container's id. They are held, so that no id is used twice.
         self._seen: dict[int, _Keys] = {}
+        #: Whether some keys were equal to others.
+        self.loses_keys = False
         self._keys = self._collisions = self._compared = self._scattered = 0
 
     def load(self) -> Any:
@@ -166,7 +168,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         except pickle._Stop as stop:  # type: ignore[attr-defined]  # typeshed leaves it out
             return stop.value
 
-    def _look_at(self, keys: Sequence[Any], container: object) -> None:
+    def _look_at(self, keys: Sequence[Any], container: object) -> _Keys:
         seen = self._seen.get(id(container))
         if seen is None:
             seen = self._seen[id(container)] = _Keys(container, {}, {})
@@ -179,7 +181,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         fresh = dict(zip(hashes, keys, strict=True))
         if len(fresh) == len(keys) and seen.first.keys().isdisjoint(fresh):
             seen.first.update(fresh)
-            return
+            return seen
         # What is put in once more is not compared.
         for before, key in dict(zip(map(id, keys), zip(hashes, keys, strict=True), strict=True)).values():
             first = seen.first.setdefault(before, key)
@@ -188,6 +190,11 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                 if id(key) not in others:
                     others[id(key)] = key
                     self._collide(first, key, len(others))
+        return seen
+
+    def _compare(self, seen: _Keys, container: Any) -> None:
+        if seen.others and len(container) < len(seen.first) + sum(map(len, seen.others.values())):
+            self.loses_keys = True
 
     def _collide(self, first: object, key: object, before: int) -> None:
         """Refuse a key if to compare it takes too long.
@@ -210,24 +217,29 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
 
     def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._look_at([key], self.stack[-1])
+        seen = self._look_at([key], self.stack[-1])
         self.stack[-1][key] = value
+        self._compare(seen, self.stack[-1])
 
     def _setitems(self) -> None:
         items = self.pop_mark()
-        self._look_at(items[::2], self.stack[-1])
+        seen = self._look_at(items[::2], self.stack[-1])
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        self._compare(seen, self.stack[-1])
 
     def _additems(self) -> None:
         items = self.pop_mark()
-        self._look_at(items, self.stack[-1])
+        seen = self._look_at(items, self.stack[-1])
         self.stack[-1].update(items)
+        self._compare(seen, self.stack[-1])
 
     def _frozenset(self) -> None:
         items = self.pop_mark()
         # A place of its own to count in.
-        self._look_at(items, [])
-        self.append(frozenset(items))
+        seen = self._look_at(items, [])
+        frozen = frozenset(items)
+        self._compare(seen, frozen)
+        self.append(frozen)
 
     dispatch[pickle.SETITEM[0]] = _setitem
     dispatch[pickle.SETITEMS[0]] = _setitems
@@ -298,6 +310,16 @@ def _slots(cls: type) -> frozenset[str]:
     return frozenset(
         name for base in cls.__mro__ for name, member in vars(base).items() if isinstance(member, MemberDescriptorType)
     )
+
+
+def loses_keys(data: bytes, guarded: type[GuardedUnpickler]) -> bool:
+    """Tell whether a container has fewer keys than were put in it, as some are equal here that were not before.
+
+    :param data: bytes that were built before.
+    """
+    unpickler = guarded(io.BytesIO(data))
+    unpickler.load()
+    return unpickler.loses_keys
 
 
 class Unpicklers(NamedTuple):

@@ -889,6 +889,27 @@ class TestEvolution:
         assert newer.load_value(stored).model_fields_set == value.model_fields_set
         assert stored == newer.dump_value(value)
 
+    @pytest.mark.parametrize("make", [dict.fromkeys, set, frozenset, lambda keys: {"more": [dict.fromkeys(keys, 1)]}])
+    def test_keys_that_differ_in_an_unknown_field(self, make: Callable[[Any], Any]) -> None:
+        """To an older worker they are one key: it would lose the others. It cannot restore them."""
+
+        @dataclass(frozen=True)
+        class Old:
+            amount: int
+
+        @dataclass(frozen=True)
+        class New:
+            amount: int
+            place: str = "EUR"
+
+        older, newer = self.pair(Old, New)
+        apart = newer.dump_value(make([New(1, "EUR"), New(2, "EUR")]))
+        alike = newer.dump_value(make([New(1, "EUR"), New(1, "USD")]))
+
+        assert older.load_value(apart, KeptFields()) == make([Old(1), Old(2)])
+        with pytest.raises(PayloadError, match="keys that differ"):
+            older.load_value(alike, KeptFields())
+
     def test_kept_fields_are_no_change(self) -> None:
         """Reading a newer record changes nothing."""
         older, newer = self.pair(OldCart, NewCart)
