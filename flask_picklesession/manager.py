@@ -124,7 +124,8 @@ class SessionManager:
             return nothing
         values = self._values(record)
         if values is None:
-            return nothing
+            # Another worker may read it: who signs out here, or in, ends it.
+            return nothing._replace(replacement=handle)
         return Loaded(
             cookie.session_id, record, values, is_current and cookie.is_current, ttl, False, had_cookie, cookie, handle
         )
@@ -158,7 +159,7 @@ class SessionManager:
             return nothing
         values = self._values(found.record)
         if values is None:
-            return nothing
+            return nothing._replace(replacement=found.handle)
         return nothing._replace(
             session_id=found.session_id,
             record=found.record,

@@ -81,7 +81,8 @@ class Loaded(NamedTuple):
     is_offered: bool = False
     #: Whether it was opened by its handle, outside of a request of its user.
     is_opened: bool = False
-    #: The handle under which a session goes on that was just replaced, if it is still the same user's.
+    #: The handle of a session that is none here: one that was just replaced goes on under it, if it is still the same
+    #: user's, or its payload cannot be read by this worker.
     replacement: str | None = None
 
     @property

@@ -531,6 +531,27 @@ class TestEnd:
         assert content(window) == {"user_id": user}
         assert len(sessions.sessions_of(7)) == (user == 7)
 
+    @pytest.mark.parametrize("act", ["flashed", "another user", "cleared"])
+    @pytest.mark.parametrize("is_renewed", [False, True])
+    def test_worker_that_cannot_read_the_session(
+        self, make_app: MakeApp, move_clock: MoveClock, act: str, is_renewed: bool
+    ) -> None:
+        """Its limits are lower: who signs out there, or in, ends the session all the same."""
+        settings: dict[str, Any] = {"PICKLESESSION_RENEW_EVERY": EVERY}
+        roomy, small = make_app(**settings), make_app(PICKLESESSION_MAX_SIZE=1000, **settings)
+        browser = signed_in(roomy)
+        browser.visit(put(cart="x" * 2000))
+        window = Browser(small)
+        window.cookie = browser.cookie
+        if is_renewed:
+            move_clock(EVERY)
+            browser.copy().visit(lambda: str(session["user_id"]))
+
+        assert content(window) == {}
+        assert window.visit({**ENDINGS, "cleared": clear}[act]).status_code == 200
+
+        assert content(browser) == {}
+
     def test_sign_out_by_the_id_from_before_a_sign_in_ends_nothing(self, app: Flask) -> None:
         """Who has that id may have put it there."""
         browser = Browser(app)
