@@ -25,7 +25,7 @@ from .session import Loaded, Session
 from .signers import Signers
 from .storage.deadline import Budget
 from .storage.index import UserIndex
-from .storage.record import ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
+from .storage.record import ANONYMOUS, ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
 from .storage.store import Store
 from .user_sessions import UserSessions
 
@@ -125,7 +125,7 @@ class SessionManager:
         values = self._values(record)
         if values is None:
             # Another worker may read it: who signs out here, or in, ends it.
-            return nothing._replace(replacement=handle)
+            return _unreadable(nothing, handle, record)
         return Loaded(
             cookie.session_id, record, values, is_current and cookie.is_current, ttl, False, had_cookie, cookie, handle
         )
@@ -159,7 +159,7 @@ class SessionManager:
             return nothing
         values = self._values(found.record)
         if values is None:
-            return nothing._replace(replacement=found.handle)
+            return _unreadable(nothing, found.handle, found.record)
         return nothing._replace(
             session_id=found.session_id,
             record=found.record,
@@ -183,7 +183,8 @@ class SessionManager:
         """Return what an ended record leads to."""
         if not self._was_just_replaced(ended):
             return nothing
-        return nothing._replace(was_replaced=True, replacement=next_handle(ended))
+        is_users = ended.user_digest != ANONYMOUS
+        return nothing._replace(was_replaced=True, replacement=next_handle(ended), is_replacement_users=is_users)
 
     def _was_just_replaced(self, record: Record) -> bool:
         return record.end_reason is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
@@ -300,3 +301,8 @@ class SessionManager:
         yield stored
         self.save(stored, signers, is_cookie_due=False, is_single=True)
         session.rebase(stored.loaded)
+
+
+def _unreadable(nothing: Loaded, handle: str, record: Record) -> Loaded:
+    """Return what a session is whose payload this worker cannot read. Another one may: who signs out here ends it."""
+    return nothing._replace(replacement=handle, is_replacement_users=record.user_digest != ANONYMOUS)

@@ -160,8 +160,8 @@ class Save:
     # -- a session that is not stored yet
 
     def _begin(self) -> Outcome:
-        is_left = self._session.is_cleared or self._user_digest != ANONYMOUS
-        if is_left and self._loaded.replacement is not None:
+        is_sign_in = self._user_digest != ANONYMOUS and self._loaded.is_replacement_users
+        if self._loaded.replacement is not None and (self._session.is_cleared or is_sign_in):
             # The browser may not have the new id yet. Delete wins, and a sign-in ends what it was signed in to.
             self._revoker.end(self._loaded.replacement, EndReason.DESTROYED, deadline=self._deadline)
             if not self._session.has_content:

@@ -552,6 +552,17 @@ class TestEnd:
 
         assert content(browser) == {}
 
+    def test_sign_in_just_behind_a_change_of_an_anonymous_id(self, app: Flask) -> None:
+        """Nobody was signed in to that: it stays, with all that it holds."""
+        browser = Browser(app)
+        browser.visit(put(cart=1))
+        window = browser.copy()
+        browser.visit(regenerate)
+
+        window.visit(put(user_id=7))
+
+        assert content(browser) == {"cart": 1}
+
     def test_sign_out_by_the_id_from_before_a_sign_in_ends_nothing(self, app: Flask) -> None:
         """Who has that id may have put it there."""
         browser = Browser(app)
