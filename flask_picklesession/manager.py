@@ -25,7 +25,7 @@ from .session import Loaded, Session
 from .signers import Signers
 from .storage.deadline import Budget
 from .storage.index import UserIndex
-from .storage.record import ANONYMOUS, ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
+from .storage.record import ENDED_SECONDS, EndReason, Kind, Record, ended_at, now_ms
 from .storage.store import Store
 from .user_sessions import UserSessions
 
@@ -183,8 +183,7 @@ class SessionManager:
         """Return what an ended record leads to."""
         if not self._was_just_replaced(ended):
             return nothing
-        is_users = ended.user_digest != ANONYMOUS
-        return nothing._replace(was_replaced=True, replacement=next_handle(ended), is_replacement_users=is_users)
+        return nothing._replace(was_replaced=True, replacement=next_handle(ended), replacement_digest=ended.user_digest)
 
     def _was_just_replaced(self, record: Record) -> bool:
         return record.end_reason is EndReason.REPLACED and now_ms() < ended_at(record) + self._grace * 1000
@@ -305,4 +304,4 @@ class SessionManager:
 
 def _unreadable(nothing: Loaded, handle: str, record: Record) -> Loaded:
     """Return what a session is whose payload this worker cannot read. Another one may: who signs out here ends it."""
-    return nothing._replace(replacement=handle, is_replacement_users=record.user_digest != ANONYMOUS)
+    return nothing._replace(replacement=handle, replacement_digest=record.user_digest)

@@ -160,9 +160,11 @@ class Save:
     # -- a session that is not stored yet
 
     def _begin(self) -> Outcome:
-        is_sign_in = self._user_digest != ANONYMOUS and self._loaded.is_replacement_users
-        if self._loaded.replacement is not None and (self._session.is_cleared or is_sign_in):
-            # The browser may not have the new id yet. Delete wins, and a sign-in ends what it was signed in to.
+        is_switch = ANONYMOUS not in (self._user_digest, self._loaded.replacement_digest) and (
+            self._user_digest != self._loaded.replacement_digest
+        )
+        if self._loaded.replacement is not None and (self._session.is_cleared or is_switch):
+            # The browser may not have the new id yet. Delete wins, and so does who signs in as somebody else.
             self._revoker.end(self._loaded.replacement, EndReason.DESTROYED, deadline=self._deadline)
             if not self._session.has_content:
                 return Outcome(delete=True)

@@ -84,8 +84,8 @@ class Loaded(NamedTuple):
     #: The handle of a session that is none here: one that was just replaced goes on under it, if it is still the same
     #: user's, or its payload cannot be read by this worker.
     replacement: str | None = None
-    #: Whether somebody is signed in to that one.
-    is_replacement_users: bool = False
+    #: Whose that one is.
+    replacement_digest: bytes = ANONYMOUS
 
     @property
     def is_by_own_cookie(self) -> bool:

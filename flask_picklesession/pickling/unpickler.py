@@ -37,6 +37,9 @@ SPARE_PARTS = SPARE_COLLISIONS * MOST_COMPARED
 #: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions.
 SLOW_PARTS = 8
 
+#: Items that the pickler puts in a container at once. Behind fewer there is no further batch.
+BATCH = 1000
+
 #: Keys from which on it counts in a container whether ints among them are one after the other.
 MANY_KEYS = 500
 
@@ -107,7 +110,6 @@ class AllowListUnpickler(_Table, pickle.Unpickler):
 class _Keys(NamedTuple):
     """The keys of one container, those that were looked at."""
 
-    container: object
     #: Hash -> the first key that has it.
     first: dict[int, Any]
     #: Hash -> the others that have it, by their ids.
@@ -134,7 +136,9 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self._file = file
-        # By the container's id. They are held, so that no id is used twice.
+        # Containers, their keys and the hashes that these had, batch by batch. They are held: no id is used twice.
+        self._looked_at: list[tuple[object, Sequence[Any], list[int]]] = []
+        # By the container's id, where it has more than one batch, or keys that collide.
         self._seen: dict[int, _Keys] = {}
         #: Whether some keys were equal to others.
         self.loses_keys = False
@@ -147,11 +151,9 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             did not fail, but looked at defaults of its class.
         """
         root = self._load()
-        for seen in self._seen.values():
-            if list(map(hash, seen.first.values())) != list(seen.first) or any(
-                hash(key) != before for before, others in seen.others.items() for key in others.values()
-            ):
-                raise UnfinishedKeyError(root, seen.container)
+        for container, keys, hashes in self._looked_at:
+            if list(map(hash, keys)) != hashes:
+                raise UnfinishedKeyError(root, container)
         return root
 
     def _load(self) -> Any:
@@ -168,16 +170,21 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         except pickle._Stop as stop:  # type: ignore[attr-defined]  # typeshed leaves it out
             return stop.value
 
-    def _look_at(self, keys: Sequence[Any], container: object) -> _Keys:
-        seen = self._seen.get(id(container))
-        if seen is None:
-            seen = self._seen[id(container)] = _Keys(container, {}, {})
+    def _look_at(self, keys: Sequence[Any], container: object) -> _Keys | None:
+        """Look at keys that are about to be put in a container.
+
+        :return: what is known of its keys, where it is filled in more than one batch or some collide.
+        """
         self._keys += len(keys)
-        if len(seen.first) + len(keys) >= MANY_KEYS:
+        if len(keys) >= MANY_KEYS or id(container) in self._seen:
             self._scattered += _scattered_ints(keys)
             if self._scattered > self.most_odd_keys:
                 raise ScatteredKeysError
         hashes = list(map(hash, keys))
+        self._looked_at.append((container, keys, hashes))
+        if len(keys) < BATCH and id(container) not in self._seen and len(set(hashes)) == len(keys):
+            return None
+        seen = self._seen.setdefault(id(container), _Keys({}, {}))
         fresh = dict(zip(hashes, keys, strict=True))
         if len(fresh) == len(keys) and seen.first.keys().isdisjoint(fresh):
             seen.first.update(fresh)
@@ -192,8 +199,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                     self._collide(first, key, len(others))
         return seen
 
-    def _compare(self, seen: _Keys, container: Any) -> None:
-        if seen.others and len(container) < len(seen.first) + sum(map(len, seen.others.values())):
+    def _compare(self, seen: _Keys | None, container: Any) -> None:
+        if seen is not None and seen.others and len(container) < len(seen.first) + sum(map(len, seen.others.values())):
             self.loses_keys = True
 
     def _collide(self, first: object, key: object, before: int) -> None:
