@@ -37,8 +37,9 @@ class Limits:
     max_items: int = 100_000
 
     #: Containers, records, str, bytes and restored values in one value, each shared one once; paths and networks count
-    #: tenfold. In a value with cycles and with keys whose hash a writer can choose, three fifths of that. Each costs
-    #: some microseconds to verify and build, however small it is: this bounds the worst of ``benchmarks/worst.py``.
+    #: tenfold. In a value with cycles and with keys whose hash a writer can choose, three fifths of that, and fewer
+    #: where it has all the bytes that it may have. Each costs some microseconds to verify and build, however small it
+    #: is: this bounds the worst of ``benchmarks/worst.py``.
     max_objects: int = 15_000
 
     #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).

@@ -181,12 +181,13 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             if self._scattered > self.most_odd_keys:
                 raise ScatteredKeysError
         hashes = list(map(hash, keys))
-        self._looked_at.append((container, keys, hashes))
-        if len(keys) < BATCH and id(container) not in self._seen and len(set(hashes)) == len(keys):
+        fresh = dict(zip(hashes, keys, strict=True))
+        is_fresh = len(fresh) == len(keys)
+        self._looked_at.append((container, keys, hashes) if is_fresh else (container, [*fresh.values()], [*fresh]))
+        if is_fresh and len(keys) < BATCH and id(container) not in self._seen:
             return None
         seen = self._seen.setdefault(id(container), _Keys({}, {}))
-        fresh = dict(zip(hashes, keys, strict=True))
-        if len(fresh) == len(keys) and seen.first.keys().isdisjoint(fresh):
+        if is_fresh and seen.first.keys().isdisjoint(fresh):
             seen.first.update(fresh)
             return seen
         # What is put in once more is not compared.
@@ -196,6 +197,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                 others = seen.others.setdefault(before, {})
                 if id(key) not in others:
                     others[id(key)] = key
+                    self._looked_at.append((container, [key], [before]))
                     self._collide(first, key, len(others))
         return seen
 

@@ -45,7 +45,7 @@ from .entries import (
     LimitError,
     layout_for,
 )
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, Limits
 from .names import MARKER, read_name
 
 # ruff: noqa: SIM108, SIM109 - ternaries and `in (...)` cost more than plain branches and comparisons of ints.
@@ -75,6 +75,10 @@ FEW_KEYS = 1
 #: Part of the objects, and of the items that hashing may meet, that a value may have which is verified, measured as a
 #: graph and built by the guarded unpickler.
 PART_GUARDED = 0.6
+
+#: Bytes that an object takes as long as which the guarded unpickler builds, and a container with keys once more; and
+#: how many there may be of all, for each byte that a value may have, with cycles and without.
+GUARDED_OBJECT, MOST_GUARDED_IN_CYCLES, MOST_GUARDED = 11, 1, 7 / 4
 
 #: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there are fewer,
 #: but for long ints; the slowest take fifty nanoseconds each, and the guarded unpickler hashes each key three times.
@@ -153,6 +157,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     odd_keys = odd_size = granted = 0
     # Ints of two bytes, which may be keys, and whether a dict or set is filled in more than one batch.
     shorts, has_many_keys = 0, False
+    # Batches of keys.
+    keyed = 0
     most_odd_size = ITEM * (HASHED_PER_TWO_BYTES * len(data) // 2 + SPARE_HASHED)
     max_odd_keys = limits.max_odd_keys
     max_int_bytes = limits.max_int_bytes
@@ -409,6 +415,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 del stack[-2:]
             if len(items) % 2:
                 raise PayloadError("a key without its value")
+            keyed += 1
             target = stack[-1]
             if target < special or target & KIND_MASK != _DICT:
                 raise PayloadError("SETITEMS on something else than a new dict")
@@ -521,6 +528,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
 
         elif opcode == 0x90 or opcode == 0x91:  # ADDITEMS, FROZENSET .. MEMOIZE
             i += 1
+            keyed += 1
             items = stack
             stack = frames.pop()
             push = stack.append
@@ -611,9 +619,15 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
             is_guarded = odd_keys > FEW_KEYS or (has_many_keys and shorts > max_odd_keys)
+            objects = len(memo) + uncounted
+            if is_guarded:
+                most: float = MOST_GUARDED_IN_CYCLES if has_cycles else MOST_GUARDED
+                most *= limits.max_value_size * max(1, max_objects / DEFAULT_LIMITS.max_objects)
+                if len(data) + GUARDED_OBJECT * (objects + keyed) > most:
+                    raise LimitError("max_objects")
             if has_cycles:
                 most_odd_size = granted + int((most_odd_size - granted) * PART_GUARDED)
-                if is_guarded and len(memo) + uncounted > max_objects * PART_GUARDED:
+                if is_guarded and objects > max_objects * PART_GUARDED:
                     raise LimitError("max_objects")
                 if odd_size > most_odd_size:
                     raise LimitError("max_odd_keys")

@@ -437,7 +437,7 @@ def test_graph_counts_what_is_compared_twice() -> None:
 def test_fewer_references_where_keys_are_looked_at() -> None:
     """What is built by the slower unpickler may take less time to measure."""
     large: list[Any] = []
-    large += [[large] * 4 + [number] * 3 for number in range(100_000, 108_900)]
+    large += [[large] * 5 for _number in range(8_900)]
 
     assert cold().dump_value([tree(2000, 0), {0.5, 1.5}])
     assert cold().dump_value([large, {0.5}])
@@ -445,6 +445,21 @@ def test_fewer_references_where_keys_are_looked_at() -> None:
         cold().dump_value([large, {0.5, 1.5}])
 
     assert caught.value.limit == "max_expanded"
+
+
+@pytest.mark.parametrize("beside", [[], [[]]], ids=["", "beside a cycle"])
+def test_containers_with_keys_count_where_these_are_looked_at(beside: list[Any]) -> None:
+    """Found by an attack: thousands of dicts of one key in a value that has all that it may took twice the worst."""
+    if beside:
+        beside[0].append(beside[0])
+    most, more = (2_500, 8_000) if beside else (8_000, 14_500)
+    rest = "x" * 150_000
+
+    assert cold().dump_value([beside, {0.5, 1.5}, rest, [{None: None} for _ in range(most)]])
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value([beside, {0.5, 1.5}, rest, [{None: None} for _ in range(more)]])
+
+    assert caught.value.limit == "max_objects"
 
 
 def test_fewer_objects_where_keys_are_looked_at() -> None:
