@@ -183,21 +183,23 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         hashes = list(map(hash, keys))
         fresh = dict(zip(hashes, keys, strict=True))
         is_fresh = len(fresh) == len(keys)
-        self._looked_at.append((container, keys, hashes) if is_fresh else (container, [*fresh.values()], [*fresh]))
+        if not is_fresh:
+            # What is put in once more is looked at once.
+            found = dict(zip(map(id, keys), zip(hashes, keys, strict=True), strict=True)).values()
+            hashes, keys = [before for before, _key in found], [key for _before, key in found]
+        self._looked_at.append((container, keys, hashes))
         if is_fresh and len(keys) < BATCH and id(container) not in self._seen:
             return None
         seen = self._seen.setdefault(id(container), _Keys({}, {}))
         if is_fresh and seen.first.keys().isdisjoint(fresh):
             seen.first.update(fresh)
             return seen
-        # What is put in once more is not compared.
-        for before, key in dict(zip(map(id, keys), zip(hashes, keys, strict=True), strict=True)).values():
+        for before, key in zip(hashes, keys, strict=True):
             first = seen.first.setdefault(before, key)
             if first is not key:
                 others = seen.others.setdefault(before, {})
                 if id(key) not in others:
                     others[id(key)] = key
-                    self._looked_at.append((container, [key], [before]))
                     self._collide(first, key, len(others))
         return seen
 
