@@ -412,6 +412,47 @@ class TestEnd:
         assert content(browser) == {}
         assert content(window) == WHAT_IS_LEFT[act]
 
+    def test_sign_out_behind_more_renewals_than_are_followed(
+        self, make_app: MakeApp, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a slow request was under way: it follows from there on by handles."""
+        monkeypatch.setattr("flask_picklesession.renewal.MOST_HOPS", 1)
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            for _turn in range(2):
+                move_clock(EVERY)
+                content(browser)
+                content(browser)
+            session.pop("user_id")
+            session["left"] = True
+
+        window.visit(leave)
+
+        assert content(browser) == {}
+
+    def test_sign_out_behind_more_changes_of_the_id_than_are_followed(
+        self, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many there are, no request goes on for ever: the write is dropped."""
+        monkeypatch.setattr("flask_picklesession.save.MOST_HOPS", 1)
+        browser = signed_in(app)
+        window = browser.copy()
+
+        def leave() -> None:
+            dict(session)
+            browser.visit(regenerate)
+            browser.visit(regenerate)
+            clear_and_flash()
+
+        with recorded(session_dropped, app) as dropped:
+            window.visit(leave)
+
+        assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
+
     @pytest.mark.parametrize("change", [regenerate, lambda: None], ids=["with a new id", "without"])
     def test_what_ended_does_not_come_back_with_a_sign_in(self, app: Flask, change: Callable[[], None]) -> None:
         """A slow one, which loaded what was destroyed meanwhile, under whatever id."""

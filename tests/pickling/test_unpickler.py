@@ -80,6 +80,14 @@ def test_as_many_of_one_hash_as_may_be() -> None:
         SERIALIZER.load_value(SERIALIZER.written({*product((-1, -2), repeat=7), *product(range(3), repeat=7)}))
 
 
+def test_keys_of_one_hash_that_are_put_in_again() -> None:
+    """They are looked at once, and are the same keys."""
+    first, second = a.small(1) + b"J" + (-1).to_bytes(4, "little", signed=True), a.small(1) + b"J\xfe\xff\xff\xff"
+    batch = b"(" + first + a.TUPLE2 + second + a.TUPLE2 + a.get(1) + a.get(2) * 997 + b"\x90"
+
+    assert SERIALIZER.load_value(a.segment(a.SET, batch, b"(", a.get(2) + a.get(1), b"\x90")) == {(1, -1), (1, -2)}
+
+
 def test_honest_keys_of_one_hash() -> None:
     """Appointments, some of which differ by -1 and -2 alone."""
     begins = datetime(2026, 11, 27, 9, tzinfo=ZoneInfo("Europe/Berlin"))

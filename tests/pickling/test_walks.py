@@ -126,6 +126,7 @@ NOT_WHAT_THEY_LOOK_LIKE = {
     "arguments that are values": shared_arguments(8),
     "attributes of a Counter": dropped_attributes(12),
     "hash in a circle": circle_of_hashes(120),
+    "hash in a wide circle": circle_of_hashes(150, a.NONE),
 }
 
 
