@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from ..exceptions import PayloadError
 from .entries import LimitError
+from .limits import MOST_WALKED
 from .restorers import QUICK_INT, Restorer
 
 #: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
@@ -142,7 +143,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._seen: dict[int, _Keys] = {}
         #: Whether some keys were equal to others.
         self.loses_keys = False
-        self._keys = self._collisions = self._compared = self._scattered = 0
+        self._keys = self._collisions = self._compared = 0
+        self._scattered = self._many_keys = 0
 
     def load(self) -> Any:
         """Build the value.
@@ -178,15 +180,12 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._keys += len(keys)
         if len(keys) >= MANY_KEYS or id(container) in self._seen:
             self._scattered += _scattered_ints(keys)
-            if self._scattered > self.most_odd_keys:
+            self._many_keys += len(keys)
+            if self._scattered > self.most_odd_keys or self._scattered * self._many_keys > MOST_WALKED:
                 raise ScatteredKeysError
         hashes = list(map(hash, keys))
         fresh = dict(zip(hashes, keys, strict=True))
         is_fresh = len(fresh) == len(keys)
-        if not is_fresh:
-            # What is put in once more is looked at once.
-            found = dict(zip(map(id, keys), zip(hashes, keys, strict=True), strict=True)).values()
-            hashes, keys = [before for before, _key in found], [key for _before, key in found]
         self._looked_at.append((container, keys, hashes))
         if is_fresh and len(keys) < BATCH and id(container) not in self._seen:
             return None
@@ -195,12 +194,15 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
             seen.first.update(fresh)
             return seen
         for before, key in zip(hashes, keys, strict=True):
-            first = seen.first.setdefault(before, key)
-            if first is not key:
-                others = seen.others.setdefault(before, {})
-                if id(key) not in others:
-                    others[id(key)] = key
-                    self._collide(first, key, len(others))
+            if before not in seen.first:
+                seen.first[before] = key
+                continue
+            first, others = seen.first[before], seen.others.setdefault(before, {})
+            if first is key or id(key) in others:
+                # The pickler writes each once.
+                raise NotBuiltError("a key that stands twice")
+            others[id(key)] = key
+            self._collide(first, key, len(others))
         return seen
 
     def _compare(self, seen: _Keys | None, container: Any) -> None:

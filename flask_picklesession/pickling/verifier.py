@@ -45,7 +45,7 @@ from .entries import (
     LimitError,
     layout_for,
 )
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, MOST_WALKED, Limits
 from .names import MARKER, read_name
 
 # ruff: noqa: SIM108, SIM109 - ternaries and `in (...)` cost more than plain branches and comparisons of ints.
@@ -155,8 +155,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     uncounted = 0
     # A key that was made of shared parts is hashed whole each time.
     odd_keys = odd_size = granted = 0
-    # Ints of two bytes, which may be keys, and whether a dict or set is filled in more than one batch.
-    shorts, has_many_keys = 0, False
+    # Ints of two bytes, which may be keys, and keys of containers that have thousands.
+    shorts = many_keys = 0
     # Batches of keys.
     keyed = 0
     most_odd_size = ITEM * (HASHED_PER_TWO_BYTES * len(data) // 2 + SPARE_HASHED)
@@ -444,7 +444,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry >= too_deep:
                 raise LimitError("max_depth")
             if count >= many or open_ones.batches:
-                has_many_keys = has_many_keys or count >= many
+                many_keys += count if count >= many else 0
                 stack[-1] = fill(target, entry, count)
             else:
                 stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
@@ -550,6 +550,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     raise PayloadError("a frozenset without MEMOIZE")
                 if len(items) > max_items:
                     raise LimitError("max_items")
+                many_keys += len(items) if len(items) >= many else 0
                 i += 1
                 remember(entry)
                 push(entry)
@@ -562,7 +563,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     continue
                 count = len(items)
                 if count >= many or open_ones.batches:
-                    has_many_keys = has_many_keys or count >= many
+                    many_keys += count if count >= many else 0
                     stack[-1] = fill(target, entry, count)
                 else:
                     stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
@@ -618,7 +619,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry & size_mask > max_spent:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
-            is_guarded = odd_keys > FEW_KEYS or (has_many_keys and shorts > max_odd_keys)
+            is_guarded = odd_keys > FEW_KEYS or shorts * many_keys > MOST_WALKED
             objects = len(memo) + uncounted
             if is_guarded:
                 most: float = MOST_GUARDED_IN_CYCLES if has_cycles else MOST_GUARDED

@@ -128,8 +128,8 @@ def _check_guarded(data: bytes, value: object, serializer: PickleSerializer) -> 
     try:
         guarded = unpickle(data, serializer._guarded)
     except PayloadError as error:
-        # It is asked for many keys of chosen hashes only: a key that stands there several times collides with itself.
-        if "collide" not in error.reason:
+        # It is asked for many keys of chosen hashes only.
+        if "collide" not in error.reason and "stands twice" not in error.reason:
             raise Broken("the guarded unpickler refuses what the other takes") from None
     else:
         # The hash of what is not a number is its id: a set of these has an order of its own each time.

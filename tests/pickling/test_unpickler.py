@@ -80,12 +80,38 @@ def test_as_many_of_one_hash_as_may_be() -> None:
         SERIALIZER.load_value(SERIALIZER.written({*product((-1, -2), repeat=7), *product(range(3), repeat=7)}))
 
 
-def test_keys_of_one_hash_that_are_put_in_again() -> None:
-    """They are looked at once, and are the same keys."""
-    first, second = a.small(1) + b"J" + (-1).to_bytes(4, "little", signed=True), a.small(1) + b"J\xfe\xff\xff\xff"
-    batch = b"(" + first + a.TUPLE2 + second + a.TUPLE2 + a.get(1) + a.get(2) * 997 + b"\x90"
+AGAIN: dict[str, bytes] = {
+    "in a batch": b"(" + a.small(7) * 2 + b"\x90",
+    "in another batch": b"("
+    + b"".join(b"M" + (n + 256).to_bytes(2, "little") for n in range(999))
+    + a.small(7)
+    + b"\x90"
+    b"(" + a.small(7) + b"\x90",
+    "behind one of its hash": b"(" + a.small(1) + a.TRUE + a.TRUE + b"\x90",
+}
 
-    assert SERIALIZER.load_value(a.segment(a.SET, batch, b"(", a.get(2) + a.get(1), b"\x90")) == {(1, -1), (1, -2)}
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_key_that_stands_twice(kind: str) -> None:
+    """The pickler writes each once. Found by an attack: one key, put in 80,000 times, was led through a whole table."""
+    with pytest.raises(PayloadError, match="stands twice"):
+        SERIALIZER.load_value(a.segment(b"(", TWO_KEYS, a.SET, AGAIN[kind], a.NONE * 2, a.TUPLE))
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset"])
+def test_key_that_is_led_through_a_table_again_and_again(kind: str) -> None:
+    """Not one of these keys is odd: what is led through so many places is built by the slower unpickler."""
+    fillers = [b"M" + number.to_bytes(2, "little") for number in in_each_others_way(2_900) if number > 255]
+    batches = [fillers[start : start + 1000] for start in range(0, len(fillers) - 999, 1000)] + [
+        [a.small(7)] * 1000
+    ] * 60
+    if kind == "set":
+        data = a.segment(a.SET, *(b"(" + b"".join(batch) + b"\x90" for batch in batches))
+    else:
+        data = a.segment(b"(", *map(b"".join, batches), a.FROZENSET)
+
+    with pytest.raises(PayloadError, match=r"stands twice|max_odd_keys"):
+        SERIALIZER.load_value(data)
 
 
 def test_honest_keys_of_one_hash() -> None:
@@ -106,9 +132,11 @@ def in_each_others_way(count: int) -> list[int]:
 
 #: As keys: no two have one hash. Larger ones that begin where the first one stands are led through all of them.
 SCATTERED: dict[str, Any] = {
-    "dict": lambda: dict.fromkeys(in_each_others_way(3_100)),
-    "set": lambda: set(in_each_others_way(3_100)),
-    "two dicts": lambda: [dict.fromkeys(in_each_others_way(1_600)) for _ in range(2)],
+    "frozenset": lambda: frozenset(in_each_others_way(7_000)),
+    "beside many others": lambda: dict.fromkeys([*in_each_others_way(2_900), *map(str, range(8_000))]),
+    "dict": lambda: dict.fromkeys(in_each_others_way(5_000)),
+    "set": lambda: set(in_each_others_way(5_000)),
+    "two dicts": lambda: [dict.fromkeys(in_each_others_way(3_000)) for _ in range(2)],
     "with larger ones": lambda: dict.fromkeys(
         [*in_each_others_way(2_500), *(number << 16 for number in range(1, 602))]
     ),
@@ -145,6 +173,9 @@ def test_ints_that_stand_in_nobodys_way(value: Any) -> None:
     """One after the other, or few of them."""
     assert SERIALIZER.load_value(SERIALIZER.dump_value(value)) == value
 
+
+#: Two keys whose hash can be chosen: what they stand beside is built by the slower unpickler.
+TWO_KEYS = a.SET + b"(G" + bytes(8) + b"G?" + bytes(7) + b"\x90"
 
 PUT_IN: dict[str, bytes] = {
     "SETITEMS": a.segment(a.DICT, b"(", *(a.long(number) + a.NONE for number in ints(20)), b"u"),
