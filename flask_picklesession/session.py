@@ -594,6 +594,7 @@ class Session(SessionMixin):
             self._live[key] = _unbuilt(key, stored)
         for key in self._live.keys() - values.keys():
             del self._live[key]
+            self._built.pop(key, None)
         self._stored = values
         self._rebased = frozenset()
         self._loaded = self._loaded._replace(
@@ -627,6 +628,7 @@ class Session(SessionMixin):
             self._live[key] = _unbuilt(key, stored)
         for key in self._live.keys() - loaded.values.keys() - changes.assigned.keys():
             del self._live[key]
+            self._built.pop(key, None)
         # What was changed is merged when it is saved: told from what it was changed from.
         self._stored = {
             **{key: stored for key, stored in loaded.values.items() if not changes.touches(key)},

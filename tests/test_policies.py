@@ -358,6 +358,20 @@ class TestInASession:
 
             assert session["n"] == 1000
 
+    def test_key_that_another_request_removed_stays_away(self, app: Any) -> None:
+        """It had been looked at, and the request is saved twice."""
+        browser = Browser(app)
+        browser.visit(lambda: session.update(cart=[1], seen=[1]))
+        other = browser.copy()
+        with app.test_request_context("/", headers={"Cookie": f"session={browser.cookie}"}):
+            session["seen"].append(session["cart"][0])
+            other.visit(drop("cart"))
+            for _turn in range(2):
+                app.session_interface.save_session(app, session, app.response_class())  # type: ignore[arg-type]
+                assert dict(session) == {"seen": [1, 1]}
+
+        assert browser.ask(lambda: dict(session)) == {"seen": [1, 1]}
+
     def test_base_that_cannot_be_restored(self, make_app: MakeApp) -> None:
         """Where this worker cannot read the base, the last value wins."""
         newer, older = make_app(PICKLESESSION_ALLOW=[Basket]), make_app(PICKLESESSION_MERGE={"b": "append"})
