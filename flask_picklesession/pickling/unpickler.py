@@ -33,7 +33,7 @@ COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 #: Parts of a key that may collide with another one: these are compared. And as many may be compared for each key that a
 #: value has, and beside that.
 MOST_COMPARED = PARTS_PER_KEY = 32
-SPARE_PARTS = SPARE_COLLISIONS * MOST_COMPARED
+SPARE_PARTS = 4 * MOST_COMPARED
 
 #: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions.
 SLOW_PARTS = 8
@@ -108,6 +108,32 @@ class AllowListUnpickler(_Table, pickle.Unpickler):
     """
 
 
+class _Collisions:
+    """How many keys collide, and how many of their parts are compared for that."""
+
+    __slots__ = ("compared", "count", "keys")
+
+    def __init__(self) -> None:
+        self.keys = self.count = self.compared = 0
+
+    def add(self, before: int, parts: int) -> None:
+        """Count a key that collides.
+
+        :param before: how many there are of its hash.
+        :param parts: of which it is made.
+        """
+        self.count += before
+        self.compared += before * parts
+
+    def are_too_many(self, most_odd_keys: int) -> bool:
+        """Tell whether there are more than by chance."""
+        keys = min(self.keys, most_odd_keys)
+        return (
+            self.count > COLLISIONS_PER_KEY * keys + SPARE_COLLISIONS
+            or self.compared > PARTS_PER_KEY * keys + SPARE_PARTS
+        )
+
+
 class _Keys(NamedTuple):
     """The keys of one container, those that were looked at."""
 
@@ -115,6 +141,7 @@ class _Keys(NamedTuple):
     first: dict[int, Any]
     #: Hash -> the others that have it, by their ids.
     others: dict[int, dict[int, Any]]
+    collisions: _Collisions
 
 
 class GuardedUnpickler(_Table, pickle._Unpickler):
@@ -143,7 +170,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._seen: dict[int, _Keys] = {}
         #: Whether some keys were equal to others.
         self.loses_keys = False
-        self._keys = self._collisions = self._compared = 0
+        # Of all containers.
+        self._collisions = _Collisions()
         self._scattered = self._many_keys = 0
 
     def load(self) -> Any:
@@ -177,7 +205,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
 
         :return: what is known of its keys, where it is filled in more than one batch or some collide.
         """
-        self._keys += len(keys)
+        self._collisions.keys += len(keys)
         if len(keys) >= MANY_KEYS or id(container) in self._seen:
             self._scattered += _scattered_ints(keys)
             self._many_keys += len(keys)
@@ -189,7 +217,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._looked_at.append((container, keys, hashes))
         if is_fresh and len(keys) < BATCH and id(container) not in self._seen:
             return None
-        seen = self._seen.setdefault(id(container), _Keys({}, {}))
+        seen = self._seen.setdefault(id(container), _Keys({}, {}, _Collisions()))
+        seen.collisions.keys += len(keys)
         if is_fresh and seen.first.keys().isdisjoint(fresh):
             seen.first.update(fresh)
             return seen
@@ -202,31 +231,31 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                 # The pickler writes each once.
                 raise NotBuiltError("a key that stands twice")
             others[id(key)] = key
-            self._collide(first, key, len(others))
+            self._collide(seen.collisions, first, key, len(others))
         return seen
 
     def _compare(self, seen: _Keys | None, container: Any) -> None:
         if seen is not None and seen.others and len(container) < len(seen.first) + sum(map(len, seen.others.values())):
             self.loses_keys = True
 
-    def _collide(self, first: object, key: object, before: int) -> None:
+    def _collide(self, collisions: _Collisions, first: object, key: object, before: int) -> None:
         """Refuse a key if to compare it takes too long.
 
+        :param collisions: those of its container, which a value can hold again and again.
         :param first: the first one of its hash.
         :param before: how many of its hash there are.
         """
         parts = parts_compared(key)
-        self._collisions += before
-        self._compared += before * parts
-        keys = min(self._keys, self.most_odd_keys)
         if (
             before >= MOST_OF_ONE_HASH
-            or self._collisions > COLLISIONS_PER_KEY * keys + SPARE_COLLISIONS
-            or self._compared > PARTS_PER_KEY * keys + SPARE_PARTS
             or parts > MOST_COMPARED
             or (before == 1 and parts_compared(first) > MOST_COMPARED)
         ):
             raise NotBuiltError("keys that collide")
+        for counted in (collisions, self._collisions):
+            counted.add(before, parts)
+            if counted.are_too_many(self.most_odd_keys):
+                raise NotBuiltError("keys that collide")
 
     def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
