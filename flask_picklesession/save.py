@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .cookie import Outcome, handle_of, new_session_id
 from .exceptions import (
+    NewerRecordError,
     OpenedSessionError,
     PayloadError,
     RecordError,
@@ -129,6 +130,8 @@ class Save:
         self._is_single = is_single
         self._user_digest = ANONYMOUS
         self._deadline = 0.0
+        #: The handle of a session that this request leaves, and is none of its own.
+        self._left: str | None = None
 
     def run(self, deadline: float, *, is_cookie_due: bool) -> Outcome:
         """Write what the request changed.
@@ -163,24 +166,31 @@ class Save:
         is_switch = ANONYMOUS not in (self._user_digest, self._loaded.replacement_digest) and (
             self._user_digest != self._loaded.replacement_digest
         )
-        if self._loaded.replacement is not None and (self._session.is_cleared or is_switch):
+        if self._session.is_cleared or is_switch:
             # The browser may not have the new id yet. Delete wins, and so does who signs in as somebody else.
-            self._revoker.end(self._loaded.replacement, EndReason.DESTROYED, deadline=self._deadline)
-            if not self._session.has_content:
-                return Outcome(delete=True)
+            self._left = self._loaded.replacement
         if not self._session.has_content:
-            return Outcome(
-                delete=self._session.is_cleared and self._loaded.had_cookie and not self._loaded.was_replaced
-            )
+            self._end_left()
+            is_delete = self._session.is_cleared and self._loaded.had_cookie and not self._loaded.was_replaced
+            return Outcome(delete=is_delete or self._left is not None)
         if self._loaded.was_replaced and self._user_digest == ANONYMOUS:
+            self._end_left()
             # The newer cookie may be in the browser already: this request must not overwrite it.
             return self._dropped(Drop.ENDED)
         try:
             new = self._create(self._changes.assigned, inherit=None)
+            with self._taken_back_on_failure(new):
+                # Behind it: a sign-in that fails ends nothing.
+                self._end_left()
             self._keep_to_limit(new, inherit=None)
         except _Gone:
             return self._dropped(Drop.ENDED)
         return self._saved(new, set_id=new.session_id, created=True)
+
+    def _end_left(self) -> None:
+        """End what the browser's session goes on under, where this request signs out of it, or in as somebody else."""
+        if self._left is not None:
+            self._revoker.end(self._left, EndReason.DESTROYED, deadline=self._deadline)
 
     def _create(self, values: dict[str, Stored], *, inherit: Record | None) -> _Standing:
         """Create a record under a new id.
@@ -254,7 +264,7 @@ class Save:
     @property
     def _own_handles(self) -> tuple[str, ...]:
         """The handles that this request came with: they end when the new session stands, and do not count."""
-        return (*self._loaded.trail, *((self._loaded.handle,) if self._loaded.handle is not None else ()))
+        return (*self._loaded.trail, *(handle for handle in (self._loaded.handle, self._left) if handle is not None))
 
     def _keep_to_limit(self, new: _Standing, *, inherit: Record | None) -> None:
         """End a user's oldest sessions beyond the number that may be, behind the new one: who cannot sign in ends none.
@@ -398,6 +408,9 @@ class Save:
                 else:
                     self._take_back(new)
                 raise
+            except NewerRecordError:
+                self._take_back(new)
+                raise
             if conflict is None:
                 break
             if conflict.record.user_digest != base.record.user_digest:
@@ -534,7 +547,10 @@ class Save:
     def _taken_back_on_failure(self, new: _Standing | None) -> Iterator[None]:
         try:
             yield
-        except StoreUnavailableError:
+        except _Gone:
+            raise
+        except Exception:
+            # A policy's own, or what is refused, too: nobody gets to know its id.
             self._take_back(new)
             raise
 

@@ -19,6 +19,7 @@ from flask_picklesession.extension import _step_seconds
 from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS, Revoker
 from flask_picklesession.storage.connection import Command
+from flask_picklesession.storage.record import Record
 
 from .conftest import MakeApp
 from .stepping import Stepped, SteppingLink
@@ -571,6 +572,51 @@ class TestEnd:
 
         assert content(browser) == left
         assert content(window) == {"user_id": 8}
+
+    @pytest.mark.parametrize("act", ["another user", "cleared before"])
+    def test_sign_in_that_is_refused_ends_nothing(self, make_app: MakeApp, act: str) -> None:
+        """Not what its browser was signed in to under another id, either."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject")
+        signed_in(app, 8)
+        browser = signed_in(app)
+        window = browser.copy()
+        browser.visit(regenerate)
+
+        def sign_in() -> None:
+            if act == "cleared before":
+                session.clear()
+            session["user_id"] = 8
+
+        assert window.visit(sign_in).status_code == 403
+        assert content(browser) == {"user_id": 7}
+
+    @pytest.mark.parametrize("fails", ["a policy", "a newer record"])
+    def test_sign_in_that_fails_behind_another_write(
+        self, make_app: MakeApp, raw: Redis, prefix: str, fails: str
+    ) -> None:
+        """It is taken back: no device is listed that nobody has."""
+
+        def policy(*_sides: object) -> object:
+            raise ZeroDivisionError
+
+        app = make_app(PICKLESESSION_MERGE={"n": policy})
+        sessions, browser = PickleSession(app), Browser(app)
+        browser.visit(put(n=1))
+        window, store = browser.copy(), app.extensions["picklesession"].store
+        key = (prefix + handle_in(browser)).encode()
+
+        def write() -> None:
+            if fails == "a policy":
+                window.visit(put(n=2))
+            else:
+                signer = app.extensions["picklesession"].signers(app).record.signer
+                record = Record.unpack(signer.unsign(key, raw.get(key))[0]).with_nonce(b"12345678")
+                raw.set(key, signer.sign(key, b"\xff" + record.pack()[1:]))
+
+        once(store, "save", write)
+
+        assert browser.visit(lambda: session.update(n=3, user_id=7)).status_code in (500, 503)
+        assert sessions.sessions_of(7) == []
 
     @pytest.mark.parametrize("act", ["flashed", "another user", "cleared"])
     @pytest.mark.parametrize("is_renewed", [False, True])
