@@ -96,8 +96,10 @@ class _Standing(NamedTuple):
 class _Gone(Exception):
     """The record to save over is no live one any more. To a save, absent is ended."""
 
-    def __init__(self, reason: EndReason | None, goes_on: str | None = None) -> None:
+    def __init__(self, reason: EndReason | None, goes_on: str | None = None, *, unreadable: str | None = None) -> None:
         self.reason = reason
+        #: The handle of a live session whose payload this worker cannot read. Another one may.
+        self.unreadable = unreadable
         #: The handle under which the session goes on for the same user, where that is known.
         self.goes_on = goes_on
 
@@ -398,6 +400,8 @@ class Save:
                 # Delete wins: what signs out, or signs in anew, ends the session whatever its id is by now.
                 with self._taken_back_on_failure(new):
                     found = self._gone_on(gone) if inherit is None else gone
+                    if inherit is None and isinstance(found, _Gone) and found.unreadable is not None:
+                        self._revoker.end(found.unreadable, EndReason.DESTROYED, deadline=self._deadline)
                 if isinstance(found, _Gone):
                     return self._replace_gone(base, new, found.reason)
                 conflict = found
@@ -655,7 +659,7 @@ class Save:
             raise StoreUnavailableError("too many writes came after a lost reply to tell whether ours was applied")
         if record.kind == Kind.RENEWED:
             return self._followed(current, record)
-        return current._replace(record=record, values=self._container(record))
+        return current._replace(record=record, values=self._container(record, current.handle))
 
     def _followed(self, current: _Standing, record: Record) -> _Standing:
         """Return the session that a renewed record leads to.
@@ -685,7 +689,7 @@ class Save:
             found.handle,
             found.storage_key,
             found.record,
-            self._container(found.record),
+            self._container(found.record, found.handle),
             is_offered=not found.first_confirmed,
         )
 
@@ -704,7 +708,7 @@ class Save:
                 return _Gone(None)
             if record.kind == Kind.LIVE:
                 try:
-                    return _Standing(None, gone.goes_on, storage_key, record, self._container(record))
+                    return _Standing(None, gone.goes_on, storage_key, record, self._container(record, gone.goes_on))
                 except _Gone as unreadable:
                     return unreadable
             gone = _Gone(record.end_reason, next_handle(record))
@@ -719,12 +723,12 @@ class Save:
             self._report.rejected(Rejection.RECORD)
             return None
 
-    def _container(self, record: Record) -> dict[str, Stored]:
+    def _container(self, record: Record, handle: str) -> dict[str, Stored]:
         try:
             return self._serializer.load_container(record.body)
         except PayloadError:
             self._report.rejected(Rejection.PAYLOAD)
-            raise _Gone(None) from None
+            raise _Gone(None, unreadable=handle) from None
 
     def _merged(self, theirs: dict[str, Stored]) -> Merged:
         """Return my changes merged with what stands in the store."""

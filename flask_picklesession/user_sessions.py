@@ -183,17 +183,18 @@ class UserSessions:
             others = [
                 one
                 for one in sessions
-                if one.member.handle != mine.handle
-                # One that has a session's time of birth and no record is what that one is about to go on under.
-                and (one.is_reachable or (one.member.born > latest and one.member.born not in births))
+                if one.member.handle != mine.handle and (one.is_reachable or one.member.born > latest)
             ]
-            before = [one for one in others if one.is_reachable or _order(one.member) < _order(mine)]
+            # One that has a session's time of birth and no record is what that one is about to go on under, or another
+            # sign-in in the same millisecond: soon it has a record, which tells.
+            certain = [one for one in others if one.is_reachable or one.member.born not in births]
+            before = [one for one in certain if one.is_reachable or _order(one.member) < _order(mine)]
             if len(before) >= most:
                 return False
             if len(others) < most:
                 return True
             if monotonic() >= patience:
-                return False
+                return len(certain) < most
             sleep(WAIT_SECONDS)
 
     def _counted(self, user_digest: bytes, mine: str, replaced: Iterable[str], deadline: float) -> list[_Live]:

@@ -5,6 +5,7 @@ Whatever takes new ids meanwhile. Each of these was found by an attack on everyt
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,8 @@ from flask_picklesession.extension import _step_seconds
 from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS, Revoker
 from flask_picklesession.storage.connection import Command
-from flask_picklesession.storage.record import Record
+from flask_picklesession.storage.record import Record, now_ms
+from flask_picklesession.user_sessions import UserSessions
 
 from .conftest import MakeApp
 from .stepping import Stepped, SteppingLink
@@ -314,6 +316,11 @@ class TestIndex:
         assert content(browser) == {}
 
 
+def signed_in_status(app: Flask) -> int:
+    """Return what became of a sign-in in a browser of its own."""
+    return Browser(app).visit(put(user_id=7)).status_code
+
+
 class TestBirth:
     """Two sign-ins of one user in the same millisecond."""
 
@@ -572,6 +579,24 @@ class TestEnd:
 
         assert content(browser) == left
         assert content(window) == {"user_id": 8}
+
+    @pytest.mark.parametrize("act", [*ENDINGS, "cleared"])
+    @pytest.mark.parametrize("change", [regenerate, lambda: None], ids=["with a new id", "without"])
+    def test_worker_that_cannot_read_it_any_more(self, make_app: MakeApp, act: str, change: Callable[[], None]) -> None:
+        """Another one, whose limits are higher, writes between its load and its save."""
+        roomy, small = make_app(), make_app(PICKLESESSION_MAX_SIZE=1000)
+        browser = signed_in(roomy)
+        window = Browser(small)
+        window.cookie = browser.cookie
+
+        def leave() -> None:
+            dict(session)
+            browser.visit(lambda: (change(), session.update(cart="x" * 2000), None)[-1])
+            {**ENDINGS, "cleared": clear}[act]()
+
+        assert window.visit(leave).status_code == 200
+
+        assert content(browser) == {}
 
     @pytest.mark.parametrize("act", ["another user", "cleared before"])
     def test_sign_in_that_is_refused_ends_nothing(self, make_app: MakeApp, act: str) -> None:
@@ -874,7 +899,9 @@ class TestLimit:
 
     def test_session_whose_new_id_is_not_stored_yet(self, make_app: MakeApp) -> None:
         """It takes no further place: nobody is refused for it."""
-        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS="reject")
+        app = make_app(
+            PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS="reject", PICKLESESSION_TIMEOUT=1
+        )
         one, two, state = signed_in(app), Browser(app), app.extensions["picklesession"]
         state.store._link = state.manager._users._link = SteppingLink(state.settings.link)
         change = Stepped(lambda: one.visit(reauthenticate))
@@ -884,6 +911,28 @@ class TestLimit:
         assert two.visit(put(user_id=7)).status_code == 200
         change.finish()
         assert content(one) == content(two) == {"user_id": 7}
+
+    def test_sign_ins_in_the_same_millisecond(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One is stored, another one is about to be, and both have one time of birth: the third waits for it."""
+        app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=2, PICKLESESSION_ON_MAX_SESSIONS="reject")
+        sessions, born, statuses = PickleSession(app), now_ms() - 1000, []
+        three: list[Any] = []
+
+        def meanwhile(store: Callable[[], object]) -> None:
+            statuses.append(signed_in_status(app))
+            monkeypatch.undo()
+            stored = threading.Timer(0.1, store)
+            stored.start()
+            three.append(signed_in_status(app))
+            stored.join()
+
+        monkeypatch.setattr(UserSessions, "next_birth", lambda *_arguments, **_options: born)
+        between_index_and_record(app, meanwhile)
+        statuses.append(signed_in_status(app))
+
+        assert statuses == [200, 200]
+        assert three == [403]
+        assert len(sessions.sessions_of(7)) == 2
 
     @pytest.mark.parametrize(("policy", "status"), [("evict_oldest", 200), ("reject", 403)])
     def test_session_that_takes_a_new_id_between_two_looks(self, make_app: MakeApp, policy: str, status: int) -> None:

@@ -306,8 +306,9 @@ def text_reduction(text: str) -> Reduction:
 
 def _flags_of(cls: Any) -> int:
     is_hashed = cls.__hash__ not in (None, object.__hash__)
-    # As the C code of deque does it, and pydantic where a model keeps what it has computed beside its fields.
-    is_doubled = issubclass(cls, deque) or (is_pydantic(cls) and has_cached_properties(cls))
+    # As the C code of deque does it, and pydantic where a model keeps what it has computed beside its fields; a Counter
+    # looks each key up four times.
+    is_doubled = issubclass(cls, deque | Counter) or (is_pydantic(cls) and has_cached_properties(cls))
     # As it is for all containers and dataclasses, but not where the repr formats what is in it, or makes a dict of it.
     is_unguarded = issubclass(cls, Counter) or is_named_tuple(cls) or is_pydantic(cls)
     return HASHED * is_hashed | DOUBLED * is_doubled | UNGUARDED * is_unguarded

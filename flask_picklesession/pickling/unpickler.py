@@ -86,6 +86,8 @@ class _Table:
     restorers: ClassVar[Mapping[tuple[str, str], Restorer]] = {}
     #: Keys whose hash can be chosen that a value may have.
     most_odd_keys: ClassVar[int] = 0
+    #: Whether some keys were equal to others; ``None`` where nobody looks.
+    loses_keys: bool | None = None
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the restorer for a name. Imports nothing and looks up no attribute."""
@@ -168,7 +170,6 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._looked_at: list[tuple[object, Sequence[Any], list[int]]] = []
         # By the container's id, where it has more than one batch, or keys that collide.
         self._seen: dict[int, _Keys] = {}
-        #: Whether some keys were equal to others.
         self.loses_keys = False
         # Of all containers.
         self._collisions = _Collisions()
@@ -296,7 +297,8 @@ def _scattered_ints(keys: Sequence[Any]) -> int:
     led through one after the other (``perturb`` in CPython's ``dictobject.c``).
     """
     ints = [key for key in keys if type(key) is int]
-    if not ints or (ints == sorted(ints) and ints[-1] - ints[0] <= len(ints) * DENSE):
+    is_in_order = ints == sorted(ints) or ints == sorted(ints, reverse=True)
+    if not ints or (is_in_order and abs(ints[-1] - ints[0]) <= len(ints) * DENSE):
         return 0
     return len(ints)
 
@@ -354,16 +356,6 @@ def _slots(cls: type) -> frozenset[str]:
     )
 
 
-def loses_keys(data: bytes, guarded: type[GuardedUnpickler]) -> bool:
-    """Tell whether a container has fewer keys than were put in it, as some are equal here that were not before.
-
-    :param data: bytes that were built before.
-    """
-    unpickler = guarded(io.BytesIO(data))
-    unpickler.load()
-    return unpickler.loses_keys
-
-
 class Unpicklers(NamedTuple):
     """Those of one allow-list."""
 
@@ -384,7 +376,19 @@ def unpicklers_for(restorers: Mapping[tuple[str, str], Restorer], most_odd_keys:
 
 
 def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickler]) -> Any:
-    """Build the value that verified bytes hold.
+    """Return the value that verified bytes hold.
+
+    :param data: verified bytes.
+    :param unpickler: of the allow-list that verified them.
+    :raises PayloadError: as :func:`build` does.
+    """
+    return build(data, unpickler)[0]
+
+
+def build(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickler]) -> tuple[Any, bool | None]:
+    """Return the value that verified bytes hold, and whether some containers have fewer keys than were put in.
+
+    Keys that differ in a field which their class does not have are one key here. The quick unpickler cannot tell.
 
     :param data: verified bytes.
     :param unpickler: of the allow-list that verified them.
@@ -392,8 +396,9 @@ def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpi
         was hashed before it was whole.
     :raises PayloadError: if a type has not what is named: a member, a field. Another version of it may have.
     """
+    builder = unpickler(io.BytesIO(data))
     try:
-        return unpickler(io.BytesIO(data)).load()
+        return builder.load(), builder.loses_keys
     except NotBuiltError:
         raise
     except PayloadError as error:
