@@ -12,7 +12,14 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from .config import Settings, largest_record, read_settings
 from .cookie import CookieSigner, Outcome, SignedId, attributes_mark
-from .exceptions import PayloadError, RefusedError, SessionDroppedError, SessionLimitError, SessionUnavailableError
+from .exceptions import (
+    PayloadError,
+    PickleSessionError,
+    RefusedError,
+    SessionDroppedError,
+    SessionLimitError,
+    SessionUnavailableError,
+)
 from .failure import render_failure
 from .keys import secret_keys, weak_keys
 from .manager import SessionManager
@@ -238,13 +245,13 @@ class PickleSessionInterface(SessionInterface):
             session.remember_client(client_text(request.remote_addr, request.user_agent.string))
         try:
             return state.manager.save(session, state.signers(app), is_cookie_due=self._is_cookie_due(app, session))
-        except RefusedError:
+        except Exception as error:
             # Flask calls again for the error page. What could not be saved once must not fail that one, too.
-            session.rollback()
-            raise
-        except Exception:
-            # What it holds may be over.
-            session.forget()
+            if isinstance(error, PickleSessionError) and not isinstance(error, RefusedError):
+                # What it holds may be over.
+                session.forget()
+            else:
+                session.rollback()
             raise
 
     def _is_cookie_due(self, app: Flask, session: Session) -> bool:

@@ -760,7 +760,8 @@ class Save:
 
     def _is_restorable(self, stored: object) -> bool:
         try:
-            self._serializer.load_value(stored)  # type: ignore[arg-type]  # it came out of a container
+            # As a request loads it.
+            self._serializer.load_value(stored, KeptFields())  # type: ignore[arg-type]  # it came out of a container
         except PayloadError:
             return False
         return True

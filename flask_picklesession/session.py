@@ -90,7 +90,8 @@ class Loaded(NamedTuple):
     @property
     def is_by_own_cookie(self) -> bool:
         """Whether the request has the session's newest id."""
-        return self.session_id is not None and not self.trail
+        is_of_cookie = self.cookie is None or self.cookie.session_id == self.session_id
+        return self.session_id is not None and not self.trail and is_of_cookie
 
     @property
     def is_unconfirmed(self) -> bool:

@@ -1192,6 +1192,21 @@ def test_visitors_wait_no_longer_than_for_their_session(make_app: MakeApp) -> No
         assert _step_seconds(state) == 0.5
 
 
+def test_error_page_behind_a_policy_that_failed(make_app: MakeApp) -> None:
+    """The same for what is the application's own."""
+
+    def policy(*_sides: object) -> object:
+        raise ZeroDivisionError
+
+    app = make_app(PICKLESESSION_MERGE={"n": policy})
+    app.register_error_handler(500, lambda _error: (flash("Sorry"), ("Sorry", 500))[1])
+    browser = signed_in(app)
+    window = browser.copy()
+
+    assert browser.visit(lambda: (dict(session), window.visit(put(n=1)), session.update(n=2))[2]).status_code == 500
+    assert content(browser) == {"user_id": 7, "n": 1, "_flashes": [("message", "Sorry")]}
+
+
 def test_error_page_that_writes_to_a_session_which_could_not_be_saved(app: Flask) -> None:
     """A value was refused: the page for that flashes a message into the session as it was, and not into a new one."""
     app.register_error_handler(500, lambda _error: (flash("Sorry"), ("Sorry", 500))[1])
@@ -1220,6 +1235,24 @@ def test_response_that_cannot_be_finished_keeps_the_cookie(app: Flask) -> None:
 
     assert response.status_code == 500
     assert len(errors) == 1
+    assert content(browser) == {"user_id": 7}
+
+
+def test_renewal_that_is_saved_twice_is_not_noted_as_used(make_app: MakeApp, move_clock: MoveClock) -> None:
+    """Its response may get lost all the same: the old id is offered the new one, however late."""
+    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY, PICKLESESSION_GRACE=10, PICKLESESSION_ON_REUSE="revoke")
+    browser = signed_in(app)
+    window = browser.copy()
+    move_clock(EVERY)
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        request_finished.disconnect(broken, app)
+        raise RuntimeError
+
+    request_finished.connect(broken, app)
+    assert window.visit(lambda: str(session["user_id"])).status_code == 500
+    move_clock(EVERY / 2)
+
     assert content(browser) == {"user_id": 7}
 
 

@@ -173,6 +173,8 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self.loses_keys = False
         # Of all containers.
         self._collisions = _Collisions()
+        # Of keys that collide, by their ids.
+        self._parts: dict[int, int] = {}
         self._scattered = self._many_keys = 0
 
     def load(self) -> Any:
@@ -246,17 +248,24 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         :param first: the first one of its hash.
         :param before: how many of its hash there are.
         """
-        parts = parts_compared(key)
+        parts = self._parts_compared(key)
         if (
             before >= MOST_OF_ONE_HASH
             or parts > MOST_COMPARED
-            or (before == 1 and parts_compared(first) > MOST_COMPARED)
+            or (before == 1 and self._parts_compared(first) > MOST_COMPARED)
         ):
             raise NotBuiltError("keys that collide")
         for counted in (collisions, self._collisions):
             counted.add(before, parts)
             if counted.are_too_many(self.most_odd_keys):
                 raise NotBuiltError("keys that collide")
+
+    def _parts_compared(self, key: object) -> int:
+        # To find out takes as long as to compare, and many containers can hold one key.
+        parts = self._parts.get(id(key))
+        if parts is None:
+            parts = self._parts[id(key)] = parts_compared(key)
+        return parts
 
     def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
