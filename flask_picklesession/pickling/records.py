@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from enum import IntEnum
 from functools import cached_property, partial
-from itertools import islice
 from operator import itemgetter
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, cast
@@ -55,18 +54,8 @@ class KeptFields:
         """Keep fields beside an instance."""
         self._fields[id(instance)] = (instance, fields)
 
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def has_keys(self, since: int) -> bool:
-        """Tell whether any instance may be a key.
-
-        :param since: how many there were before those that are asked for.
-        """
-        return any(
-            type(instance).__hash__ not in (None, object.__hash__)
-            for instance, _fields in islice(self._fields.values(), since, None)
-        )
+    def __bool__(self) -> bool:
+        return bool(self._fields)
 
     def of(self, instance: object) -> dict[str, Any]:
         """Return the fields that are kept beside an instance."""

@@ -16,7 +16,13 @@ from .limits import DEFAULT_LIMITS, Limits
 from .paths import find_path, shown_key
 from .pickler import RefusedValue, ValuePickler, dump_scalars
 from .records import KeptFields, Trial, kept_fields
-from .unpickler import AllowListUnpickler, GuardedUnpickler, UnfinishedKeyError, build, unpickle, unpicklers_for
+from .unpickler import (
+    AllowListUnpickler,
+    GuardedUnpickler,
+    UnfinishedKeyError,
+    unpickle,
+    unpicklers_for,
+)
 from .verifier import verify_container, verify_segment
 
 #: What stands in a payload for a value: itself, if it is a scalar, or the bytes of its segment.
@@ -160,18 +166,11 @@ class PickleSerializer:
         is_known = self._verdicts.has(stored)
         if not is_known and verify_segment(stored, self._entries, self._limits):
             unpickler = self._guarded
-        known = 0 if kept is None else len(kept)
         token = kept_fields.set(kept)
         try:
-            value, loses_keys = build(stored, unpickler)
+            value = unpickle(stored, unpickler)
         finally:
             kept_fields.reset(token)
-        if kept is None or not kept.has_keys(known):
-            loses_keys = False
-        elif loses_keys is None:
-            loses_keys = build(stored, self._guarded)[1]
-        if loses_keys:
-            raise PayloadError("keys that differ in fields which this version of their class does not have")
         if not is_known:
             # Not before it was built: what is known is not tried when it is stored.
             self._verdicts.add(stored)

@@ -55,6 +55,8 @@ _PLAIN = (str, Markup, bytes, complex, bool, date, timedelta, timezone, ZoneInfo
 
 _TOO_SLOW = MOST_COMPARED + 1
 
+_NOT_CHOSEN = frozenset({str, bytes, bool, type(None)})
+
 
 class NotBuiltError(PayloadError):
     """The bytes passed the verifier, and could not be built: that takes longer than to refuse them."""
@@ -73,6 +75,10 @@ class UnfinishedKeyError(NotBuiltError):
         super().__init__("a key that was hashed before it was whole")
 
 
+class EqualKeysError(NotBuiltError):
+    """Keys are equal that were not when they were stored: they differ in what their class does not have here."""
+
+
 class ScatteredKeysError(NotBuiltError, LimitError):
     """So many int keys may stand in each other's way in their table without having one hash."""
 
@@ -86,8 +92,6 @@ class _Table:
     restorers: ClassVar[Mapping[tuple[str, str], Restorer]] = {}
     #: Keys whose hash can be chosen that a value may have.
     most_odd_keys: ClassVar[int] = 0
-    #: Whether some keys were equal to others; ``None`` where nobody looks.
-    loses_keys: bool | None = None
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the restorer for a name. Imports nothing and looks up no attribute."""
@@ -170,7 +174,6 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         self._looked_at: list[tuple[object, Sequence[Any], list[int]]] = []
         # By the container's id, where it has more than one batch, or keys that collide.
         self._seen: dict[int, _Keys] = {}
-        self.loses_keys = False
         # Of all containers.
         self._collisions = _Collisions()
         # Of keys that collide, by their ids.
@@ -210,7 +213,7 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
         """
         self._collisions.keys += len(keys)
         if len(keys) >= MANY_KEYS or id(container) in self._seen:
-            self._scattered += _scattered_ints(keys)
+            self._scattered += _scattered_keys(keys)
             self._many_keys += len(keys)
             if self._scattered > self.most_odd_keys or self._scattered * self._many_keys > MOST_WALKED:
                 raise ScatteredKeysError
@@ -231,15 +234,15 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
                 continue
             first, others = seen.first[before], seen.others.setdefault(before, {})
             if first is key or id(key) in others:
-                # The pickler writes each once.
-                raise NotBuiltError("a key that stands twice")
+                # The pickler writes each once. Two names of one Enum member may have been two members.
+                raise EqualKeysError("a key that stands twice")
             others[id(key)] = key
             self._collide(seen.collisions, first, key, len(others))
         return seen
 
     def _compare(self, seen: _Keys | None, container: Any) -> None:
         if seen is not None and seen.others and len(container) < len(seen.first) + sum(map(len, seen.others.values())):
-            self.loses_keys = True
+            raise EqualKeysError("keys that are one key here")
 
     def _collide(self, collisions: _Collisions, first: object, key: object, before: int) -> None:
         """Refuse a key if to compare it takes too long.
@@ -299,17 +302,20 @@ class GuardedUnpickler(_Table, pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = _frozenset
 
 
-def _scattered_ints(keys: Sequence[Any]) -> int:
-    """Return how many of some keys are ints, unless these come one after the other: such ones have places of their own.
+def _scattered_keys(keys: Sequence[Any]) -> int:
+    """Return how many keys have a hash that can be chosen, without ints that come one after the other.
 
     An int's hash is the int. Chosen among those below 65,536, thousands of them fill places of a table that others are
-    led through one after the other (``perturb`` in CPython's ``dictobject.c``).
+    led through one after the other (``perturb`` in CPython's ``dictobject.c``); in order they have places of their own.
     """
-    ints = [key for key in keys if type(key) is int]
+    kinds: set[Any] = set(map(type, keys))
+    chosen = {kind for kind in kinds - _NOT_CHOSEN if kind.__hash__ is not object.__hash__}
+    ints = [key for key in keys if type(key) is int] if int in chosen else []
+    others = sum(type(key) in chosen for key in keys) - len(ints) if chosen - {int} else 0
     is_in_order = ints == sorted(ints) or ints == sorted(ints, reverse=True)
     if not ints or (is_in_order and abs(ints[-1] - ints[0]) <= len(ints) * DENSE):
-        return 0
-    return len(ints)
+        return others
+    return others + len(ints)
 
 
 def parts_compared(key: object) -> int:
@@ -385,19 +391,7 @@ def unpicklers_for(restorers: Mapping[tuple[str, str], Restorer], most_odd_keys:
 
 
 def unpickle(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickler]) -> Any:
-    """Return the value that verified bytes hold.
-
-    :param data: verified bytes.
-    :param unpickler: of the allow-list that verified them.
-    :raises PayloadError: as :func:`build` does.
-    """
-    return build(data, unpickler)[0]
-
-
-def build(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickler]) -> tuple[Any, bool | None]:
-    """Return the value that verified bytes hold, and whether some containers have fewer keys than were put in.
-
-    Keys that differ in a field which their class does not have are one key here. The quick unpickler cannot tell.
+    """Build the value that verified bytes hold.
 
     :param data: verified bytes.
     :param unpickler: of the allow-list that verified them.
@@ -405,9 +399,8 @@ def build(data: bytes, unpickler: type[AllowListUnpickler] | type[GuardedUnpickl
         was hashed before it was whole.
     :raises PayloadError: if a type has not what is named: a member, a field. Another version of it may have.
     """
-    builder = unpickler(io.BytesIO(data))
     try:
-        return builder.load(), builder.loses_keys
+        return unpickler(io.BytesIO(data)).load()
     except NotBuiltError:
         raise
     except PayloadError as error:
