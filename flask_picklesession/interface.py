@@ -245,9 +245,12 @@ class PickleSessionInterface(SessionInterface):
             session.remember_client(client_text(request.remote_addr, request.user_agent.string))
         try:
             return state.manager.save(session, state.signers(app), is_cookie_due=self._is_cookie_due(app, session))
+        except SessionDroppedError:
+            # It is forgotten already.
+            raise
         except Exception as error:
             # Flask calls again for the error page. What could not be saved once must not fail that one, too.
-            if isinstance(error, PickleSessionError) and not isinstance(error, RefusedError):
+            if isinstance(error, PickleSessionError) and not isinstance(error, RefusedError | SessionLimitError):
                 # What it holds may be over.
                 session.forget()
             else:

@@ -119,7 +119,8 @@ class SessionManager:
             raise self._report.unavailable(error) from error
         except RecordError:
             self._report.rejected(Rejection.RECORD)
-            return nothing
+            # Perhaps it is only too large for this worker: who signs out here ends it.
+            return nothing._replace(replacement=handle)
         if record.is_past(now_ms()):
             return nothing
         values = self._values(record)

@@ -103,6 +103,11 @@ class _Gone(Exception):
         #: The handle under which the session goes on for the same user, where that is known.
         self.goes_on = goes_on
 
+    @property
+    def left(self) -> str | None:
+        """The handle of what is to be ended, where somebody signs out who cannot take it along."""
+        return self.unreadable or self.goes_on
+
 
 class Save:
     """One save of one session. A class, since its steps share the session, its changes and the deadline.
@@ -165,8 +170,9 @@ class Save:
     # -- a session that is not stored yet
 
     def _begin(self) -> Outcome:
+        # As somebody else; or where it is the request's own session, which cannot be read here.
         is_switch = ANONYMOUS not in (self._user_digest, self._loaded.replacement_digest) and (
-            self._user_digest != self._loaded.replacement_digest
+            self._user_digest != self._loaded.replacement_digest or not self._loaded.was_replaced
         )
         if self._session.is_cleared or is_switch:
             # The browser may not have the new id yet. Delete wins, and so does who signs in as somebody else.
@@ -208,7 +214,7 @@ class Save:
             user_digest=self._user_digest,
             body=self._serializer.dump_container(values),
         )
-        is_replacement = inherit is not None or (self._is_limited and self._loaded.handle is not None)
+        is_replacement = inherit is not None or (self._is_limited and self._loaded.record is not None)
         if is_replacement and self._user_digest != ANONYMOUS:
             # Until the old one is over it counts as that one, or not for long: a save that fails may leave it behind.
             record = record._replace(confirmed=0)
@@ -400,8 +406,8 @@ class Save:
                 # Delete wins: what signs out, or signs in anew, ends the session whatever its id is by now.
                 with self._taken_back_on_failure(new):
                     found = self._gone_on(gone) if inherit is None else gone
-                    if inherit is None and isinstance(found, _Gone) and found.unreadable is not None:
-                        self._revoker.end(found.unreadable, EndReason.DESTROYED, deadline=self._deadline)
+                    if inherit is None and isinstance(found, _Gone) and found.left is not None:
+                        self._revoker.end(found.left, EndReason.DESTROYED, deadline=self._deadline)
                 if isinstance(found, _Gone):
                     return self._replace_gone(base, new, found.reason)
                 conflict = found
@@ -649,7 +655,8 @@ class Save:
             return None
         record = self._verified(current.storage_key, saved.current)
         if record is None:
-            raise _Gone(None)
+            # Perhaps it is only too large for this worker.
+            raise _Gone(None, unreadable=current.handle)
         if record.written_by(written.nonce):
             # The first sending was applied and only its reply was lost. redis-py's Cluster client repeats some itself.
             return None
@@ -704,7 +711,9 @@ class Save:
             storage_key = self._store.storage_key(gone.goes_on)
             (stored,) = self._store.load_many([gone.goes_on], deadline=self._deadline)
             record = self._verified(storage_key, stored if isinstance(stored, bytes) else None)
-            if record is None or record.is_past(now_ms()):
+            if record is None:
+                return _Gone(None, unreadable=gone.goes_on)
+            if record.is_past(now_ms()):
                 return _Gone(None)
             if record.kind == Kind.LIVE:
                 try:
@@ -797,7 +806,8 @@ class Save:
             self._session.forget()
             return Outcome()
         keys = (*self._changes.assigned, *self._changes.deleted)
-        self._session.forget()
+        # The newer cookie may be in the browser: an error page that writes must not overwrite it, either.
+        self._session.forget(was_replaced=True)
         self._report.dropped(reason, keys)
         if self._rules.is_drop_error or self._loaded.is_opened:
             raise SessionDroppedError(reason, keys)

@@ -566,9 +566,13 @@ class Session(SessionMixin):
         if digest != ANONYMOUS and is_sign_in and (CLIENT_KEY in self or CLIENT_KEY not in self._quarantined):
             self[CLIENT_KEY] = text
 
-    def forget(self) -> None:
-        """Be an empty, new session: the stored one is over."""
-        self._adopt(Loaded(idle_timeout=self._loaded.idle_timeout, had_cookie=self._loaded.had_cookie))
+    def forget(self, *, was_replaced: bool = False) -> None:
+        """Be an empty, new session: the stored one is over.
+
+        :param was_replaced: whether the browser may have a newer one.
+        """
+        loaded = self._loaded
+        self._adopt(Loaded(idle_timeout=loaded.idle_timeout, had_cookie=loaded.had_cookie, was_replaced=was_replaced))
 
     def adopt_saved(
         self, session_id: str | None, handle: str, record: Record, values: dict[str, Stored], changes: Changes

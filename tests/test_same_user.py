@@ -445,7 +445,7 @@ class TestEnd:
     def test_sign_out_behind_more_changes_of_the_id_than_are_followed(
         self, app: Flask, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However many there are, no request goes on for ever: the write is dropped."""
+        """However many there are: it is over, and what was to begin is dropped."""
         monkeypatch.setattr("flask_picklesession.save.MOST_HOPS", 1)
         browser = signed_in(app)
         window = browser.copy()
@@ -460,6 +460,7 @@ class TestEnd:
             window.visit(leave)
 
         assert [sent["reason"] for sent in dropped] == [Drop.ENDED]
+        assert content(browser) == {}
 
     @pytest.mark.parametrize("change", [regenerate, lambda: None], ids=["with a new id", "without"])
     def test_what_ended_does_not_come_back_with_a_sign_in(self, app: Flask, change: Callable[[], None]) -> None:
@@ -472,6 +473,23 @@ class TestEnd:
             dict(session)
             browser.visit(change)
             browser.visit(clear)
+            session["user_id"] = 7
+
+        window.visit(sign_in)
+
+        assert content(window) == {"user_id": 7}
+
+    def test_what_timed_out_does_not_come_back_with_a_sign_in(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """Under its new id, while the sign-in was under way."""
+        app = make_app(PICKLESESSION_ABSOLUTE_TIMEOUT=50)
+        browser = Browser(app)
+        browser.visit(put(cart=1))
+        window = browser.copy()
+
+        def sign_in() -> None:
+            dict(session)
+            browser.visit(regenerate)
+            move_clock(60)
             session["user_id"] = 7
 
         window.visit(sign_in)
@@ -582,21 +600,25 @@ class TestEnd:
 
     @pytest.mark.parametrize("act", [*ENDINGS, "cleared"])
     @pytest.mark.parametrize("change", [regenerate, lambda: None], ids=["with a new id", "without"])
-    def test_worker_that_cannot_read_it_any_more(self, make_app: MakeApp, act: str, change: Callable[[], None]) -> None:
+    @pytest.mark.parametrize("size", [2_000, 1_500_000], ids=["too large", "too large to look at"])
+    def test_worker_that_cannot_read_it_any_more(
+        self, make_app: MakeApp, act: str, change: Callable[[], None], size: int
+    ) -> None:
         """Another one, whose limits are higher, writes between its load and its save."""
-        roomy, small = make_app(), make_app(PICKLESESSION_MAX_SIZE=1000)
+        roomy = make_app(PICKLESESSION_MAX_SIZE=4_000_000, PICKLESESSION_MAX_VALUE_SIZE=4_000_000)
+        small = make_app(PICKLESESSION_MAX_SIZE=1000)
         browser = signed_in(roomy)
         window = Browser(small)
         window.cookie = browser.cookie
 
         def leave() -> None:
             dict(session)
-            browser.visit(lambda: (change(), session.update(cart="x" * 2000), None)[-1])
+            browser.visit(lambda: (change(), session.update(cart="x" * size), None)[-1])
             {**ENDINGS, "cleared": clear}[act]()
 
         assert window.visit(leave).status_code == 200
 
-        assert content(browser) == {}
+        assert list(content(browser)) == []
 
     @pytest.mark.parametrize("act", ["another user", "cleared before"])
     def test_sign_in_that_is_refused_ends_nothing(self, make_app: MakeApp, act: str) -> None:
@@ -1190,6 +1212,65 @@ def test_visitors_wait_no_longer_than_for_their_session(make_app: MakeApp) -> No
     assert _step_seconds(state) == STEP_SECONDS
     with app.test_request_context():
         assert _step_seconds(state) == 0.5
+
+
+@pytest.mark.parametrize("on_drop", ["signal", "error"])
+def test_error_page_behind_a_dropped_write(make_app: MakeApp, on_drop: str) -> None:
+    """The session goes on under another id: a new one for the message would take that one's cookie away."""
+    app = make_app(PICKLESESSION_ON_DROP=on_drop)
+    app.register_error_handler(Exception, lambda _error: (flash("Sorry"), ("Sorry", 500))[1])
+    browser = Browser(app)
+    browser.visit(put(cart=1))
+    window = browser.copy()
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        request_finished.disconnect(broken, app)
+        raise RuntimeError
+
+    def write() -> None:
+        dict(session)
+        browser.visit(put(user_id=7))
+        session["late"] = True
+        request_finished.connect(broken, app)
+
+    response = window.visit(write)
+    request_finished.disconnect(broken, app)
+
+    assert response.status_code in (409, 500)
+    assert set_cookies(response) == []
+    assert content(browser) == {"cart": 1, "user_id": 7}
+
+
+def test_error_page_behind_a_sign_in_that_is_refused(make_app: MakeApp) -> None:
+    """Its message goes into the session as it was."""
+    app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS="reject")
+    app.register_error_handler(403, lambda _error: (flash("Too many"), ("Too many", 403))[1])
+    browser = Browser(app)
+    signed_in(app)
+    browser.visit(put(cart=1))
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        request_finished.disconnect(broken, app)
+        raise RuntimeError
+
+    request_finished.connect(broken, app)
+    assert browser.visit(put(user_id=7)).status_code in (403, 500)
+    assert content(browser)["cart"] == 1
+
+
+@pytest.mark.parametrize("policy", ["evict_oldest", "reject"])
+def test_sign_in_behind_an_atomic_end_is_counted(make_app: MakeApp, policy: str) -> None:
+    """It goes on from nothing: no other record tells that it is there."""
+    app = make_app(PICKLESESSION_MAX_SESSIONS_PER_USER=1, PICKLESESSION_ON_MAX_SESSIONS=policy)
+    sessions, browser = PickleSession(app), Browser(app)
+    browser.visit(put(cart=1))
+
+    def sign_in() -> None:
+        session.atomic(lambda stored: stored.clear())  # type: ignore[attr-defined]  # ours
+        session["user_id"] = 7
+
+    assert browser.visit(sign_in).status_code == 200
+    assert len(sessions.sessions_of(7)) == 1
 
 
 def test_error_page_behind_a_policy_that_failed(make_app: MakeApp) -> None:

@@ -12,6 +12,9 @@ DEEPEST = 250
 #: the order in which CPython looks at them, through as many. A place takes a nanosecond.
 MOST_WALKED = 9_000_000
 
+#: Keys of a container from which on these count.
+MANY_KEYS = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

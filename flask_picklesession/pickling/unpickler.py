@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
@@ -19,7 +20,7 @@ from markupsafe import Markup
 
 from ..exceptions import PayloadError
 from .entries import LimitError
-from .limits import MOST_WALKED
+from .limits import MANY_KEYS, MOST_WALKED
 from .restorers import QUICK_INT, Restorer
 
 #: Keys of one hash that a container may hold. Only what was chosen to collide does, but for -1 and -2, which have one
@@ -40,9 +41,6 @@ SLOW_PARTS = 8
 
 #: Items that the pickler puts in a container at once. Behind fewer there is no further batch.
 BATCH = 1000
-
-#: Keys from which on it counts in a container whether ints among them are one after the other.
-MANY_KEYS = 500
 
 #: Ints in order that leave out no more than one of nine are one after the other.
 DENSE = 9 / 8
@@ -312,10 +310,19 @@ def _scattered_keys(keys: Sequence[Any]) -> int:
     chosen = {kind for kind in kinds - _NOT_CHOSEN if kind.__hash__ is not object.__hash__}
     ints = [key for key in keys if type(key) is int] if int in chosen else []
     others = sum(type(key) in chosen for key in keys) - len(ints) if chosen - {int} else 0
-    is_in_order = ints == sorted(ints) or ints == sorted(ints, reverse=True)
-    if not ints or (is_in_order and abs(ints[-1] - ints[0]) <= len(ints) * DENSE):
-        return others
-    return others + len(ints)
+    return others if _are_one_after_the_other(ints) else others + len(ints)
+
+
+def _are_one_after_the_other(ints: list[int]) -> bool:
+    """Tell whether ints leave hardly any out. A set's begin anew where its table ends; in a batch any order is good."""
+    falls = [place for place, (one, following) in enumerate(pairwise(ints), 1) if following < one]
+    if len(falls) <= 1:
+        return all(_are_dense(part) for part in (ints[: sum(falls)], ints[sum(falls) :]))
+    return _are_dense(ints) and (len(ints) <= BATCH or ints == sorted(ints, reverse=True))
+
+
+def _are_dense(ints: list[int]) -> bool:
+    return not ints or max(ints) - min(ints) <= len(ints) * DENSE
 
 
 def parts_compared(key: object) -> int:

@@ -45,7 +45,7 @@ from .entries import (
     LimitError,
     layout_for,
 )
-from .limits import DEFAULT_LIMITS, MOST_WALKED, Limits
+from .limits import DEFAULT_LIMITS, MANY_KEYS, MOST_WALKED, Limits
 from .names import MARKER, read_name
 
 # ruff: noqa: SIM108, SIM109 - ternaries and `in (...)` cost more than plain branches and comparisons of ints.
@@ -443,8 +443,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             count = len(items) // 2
             if entry >= too_deep:
                 raise LimitError("max_depth")
+            if count >= MANY_KEYS:
+                many_keys += count
             if count >= many or open_ones.batches:
-                many_keys += count if count >= many else 0
                 stack[-1] = fill(target, entry, count)
             else:
                 stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry
@@ -550,7 +551,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     raise PayloadError("a frozenset without MEMOIZE")
                 if len(items) > max_items:
                     raise LimitError("max_items")
-                many_keys += len(items) if len(items) >= many else 0
+                if len(items) >= MANY_KEYS:
+                    many_keys += len(items)
                 i += 1
                 remember(entry)
                 push(entry)
@@ -562,8 +564,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     stack[-1] = open_ones.close_empty(target)
                     continue
                 count = len(items)
+                if count >= MANY_KEYS:
+                    many_keys += count
                 if count >= many or open_ones.batches:
-                    many_keys += count if count >= many else 0
                     stack[-1] = fill(target, entry, count)
                 else:
                     stack[-1] = memo[(target ^ special) >> INDEX_SHIFT] = entry

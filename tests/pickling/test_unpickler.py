@@ -208,13 +208,26 @@ def test_ints_that_stand_in_each_others_way(kind: str) -> None:
         dict.fromkeys(range(30_000)),
         dict.fromkeys(range(30_000, 0, -1)),
         set(range(500, 30_500)),
+        set(range(30_000, 40_000)),
+        frozenset(range(30_000, 36_000)),
         dict.fromkeys(number for number in range(30_000) if number % 20),
         dict.fromkeys(in_each_others_way(3_000)),
         {**dict.fromkeys(range(5_000)), **dict.fromkeys(in_each_others_way(1_000)), 0.5: 1, 1.5: 2},
         {"names": {str(number): number for number in range(4_000)}},
-        [dict.fromkeys(in_each_others_way(400)) for _ in range(20)],
+        [dict.fromkeys(in_each_others_way(200)) for _ in range(30)],
     ],
-    ids=["range", "backwards", "set of a range", "range with gaps", "few", "both", "values", "small dicts"],
+    ids=[
+        "range",
+        "backwards",
+        "set of a range",
+        "set that begins in between",
+        "frozenset that does",
+        "range with gaps",
+        "few",
+        "both",
+        "values",
+        "small dicts",
+    ],
 )
 def test_ints_that_stand_in_nobodys_way(value: Any) -> None:
     """One after the other, or few of them."""
