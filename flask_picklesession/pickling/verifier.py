@@ -69,9 +69,6 @@ _MORE = DOUBLED | MOST_EXTRA << EXTRA_SHIFT
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
 
-#: One key of a hash that can be chosen collides with nothing; with more, the value is built with an eye on it.
-FEW_KEYS = 1
-
 #: Part of the objects, and of the items that hashing may meet, that a value may have which is verified, measured as a
 #: graph and built by the guarded unpickler.
 PART_GUARDED = 0.6
@@ -622,7 +619,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if entry & size_mask > max_spent:
                 # What stands in the bytes themselves counts, too.
                 raise LimitError("max_expanded")
-            is_guarded = odd_keys > FEW_KEYS or shorts * many_keys > MOST_WALKED
+            is_guarded = odd_keys > 0 or shorts * many_keys > MOST_WALKED
             objects = len(memo) + uncounted
             if is_guarded:
                 most: float = MOST_GUARDED_IN_CYCLES if has_cycles else MOST_GUARDED
