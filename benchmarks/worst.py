@@ -9,17 +9,22 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
+from fractions import Fraction
+from ipaddress import IPv4Address
 from typing import Any
 
 from flask_picklesession import PayloadError, PickleSerializer
 from flask_picklesession.pickling import entries
-from flask_picklesession.pickling.limits import DEFAULT_LIMITS
+from flask_picklesession.pickling.limits import DEFAULT_LIMITS, MANY_KEYS
+from flask_picklesession.pickling.unpickler import BATCH
 from flask_picklesession.pickling.verifier import GUARDED_OBJECT
 from tests.pickling import assembler as a
 from tests.pickling import test_cycles
-from tests.pickling.models import make_allow
+from tests.pickling.models import Single, make_allow
+from tests.pickling.test_bypasses import MODULUS
 
 from .measure import progress, table
 
@@ -265,6 +270,105 @@ def referring_kinds() -> dict[str, bytes]:
     return {**found, "sets beside a cycle": a.segment(b"(", TWO_KEYS, itself, sets, a.TUPLE)}
 
 
+#: Values to which those of one kind of keys are brought up.
+MOST_TRIED = 20_000
+
+
+def most(make: Callable[[int], Any]) -> bytes:
+    """Return the pickle of the largest value of a kind that is accepted, found by halving."""
+    accepted, refused = 1, MOST_TRIED
+    while refused - accepted > max(1, accepted // 50):
+        count = (accepted + refused) // 2
+        try:
+            SERIALIZER.load_value(SERIALIZER.written(make(count)))
+        except PayloadError:
+            refused = count
+        else:
+            accepted = count
+    return SERIALIZER.written(make(accepted))
+
+
+def in_their_way(count: int, bits: int, part: float) -> list[int]:
+    """Return ints below 65,536 that lead one another through a table of so many bits (CPython's ``dictobject.c``).
+
+    :param part: how many of them fill places that others are led through.
+    """
+    mask, place, filled = (1 << bits) - 1, 0, []
+    for _turn in range(int(count * part)):
+        filled.append(place)
+        place = (5 * place + 1) & mask
+    taken = set(filled)
+
+    def walked(number: int) -> int:
+        place, left, steps = number & mask, number, 0
+        while place in taken:
+            left >>= 5
+            place = (5 * place + left + 1) & mask
+            steps += 1
+        return steps
+
+    others = sorted(set(range(1 << bits, 65_536, 7)) - taken, key=walked)
+    return filled + others[len(filled) - count :]
+
+
+def colliding(make: Callable[[int], Any], count: int, size: int) -> list[Any]:
+    """Return sets of keys that have one hash in each.
+
+    :param make: an int -> a key; ints of one hash make keys of one hash.
+    :param size: how many each set has.
+    """
+    return [{make((place * size + number) * MODULUS + place) for number in range(size)} for place in range(count)]
+
+
+def beside_a_cycle(value: Any) -> Any:
+    """Return a value in a list that holds itself, and two keys that are looked at."""
+    around: list[Any] = [value, {0.5, 1.5}]
+    around.append(around)
+    return around
+
+
+def many_times(key: Any, size: int) -> Callable[[int], Any]:
+    """Return what makes sets of keys that refer to one key, and are equal in hash by twos."""
+    return lambda count: colliding(lambda number: (*[key] * size, number), count, 2)
+
+
+def keyed_kinds() -> dict[str, bytes]:
+    """Return those whose keys are looked at, of each as many as are accepted: what attacks found, mended."""
+    many, few = in_their_way(BATCH - 1, 11, 0.35), in_their_way(MANY_KEYS - 1, 9, 0.35)
+    zones = [timezone(timedelta(minutes=minute)) for minute in range(1000)]
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - as the others are
+    kinds: dict[str, Callable[[int], Any]] = {
+        "dicts of one key": lambda count: [{0.5, 1.5}, *({None: None} for _ in range(count))],
+        "dicts of one str": lambda count: [{0.5, 1.5}, *({"x": None} for _ in range(count))],
+        "sets of chosen ints": lambda count: [set(many) for _ in range(count)],
+        "OrderedDicts of chosen ints": lambda count: [OrderedDict.fromkeys(many) for _ in range(count)],
+        "OrderedDicts of fewer chosen ints": lambda count: [OrderedDict.fromkeys(few) for _ in range(count)],
+        "chosen ints in an OrderedDict": lambda count: OrderedDict.fromkeys(in_their_way(count, 13, 0.3)),
+        "ints of one hash": lambda count: colliding(int, count, 4),
+        "tuples of one hash": lambda count: [
+            {(*(-1 - (number >> bit & 1) for bit in range(3)), place) for number in range(8)} for place in range(count)
+        ],
+        "tuples of one hash by twos": many_times(None, 28),
+        "addresses in tuples of one hash": many_times(IPv4Address("10.0.0.1"), 14),
+        "zones in tuples of one hash": many_times(moment, 3),
+        "records of one hash": lambda count: colliding(Single, count, 4),
+        "records in records of one hash": lambda count: colliding(
+            lambda number: Single(Single(Single(Single(Single(Single(number)))))), count, 2
+        ),
+        "Fractions": lambda count: {Fraction(1, number + 2) for number in range(count)},
+        "times in zones": lambda count: {
+            moment.replace(year=2000 + number // 1000, tzinfo=zones[number % 1000]) for number in range(count)
+        },
+    }
+    return {
+        **{f"keys: {kind}": most(make) for kind, make in kinds.items()},
+        **{
+            f"keys: {kind}, beside a cycle": most(lambda count, make=make: beside_a_cycle(make(count)))  # type: ignore[misc]
+            for kind, make in kinds.items()
+        },
+    }
+
+
 def nested() -> bytes:
     """Return lists in lists, each as deep as may be."""
     deep = a.LIST * (DEFAULT_LIMITS.max_depth - 2) + b"a" * (DEFAULT_LIMITS.max_depth - 3)
@@ -304,6 +408,7 @@ def candidates() -> dict[str, bytes]:
         "models that know their parents": cyclic(lambda: test_cycles.family(2400, 0)),
         "models of three levels": cyclic(lambda: test_cycles.family(30, 60)),
         **referring_kinds(),
+        **keyed_kinds(),
     }
 
 
@@ -352,7 +457,8 @@ def _cost(data: bytes) -> tuple[float, float, str]:
 def main() -> None:
     """Print the costliest, accepted and refused."""
     found: list[tuple[str, Any]] = []
-    for kind, data in candidates().items():
+    kinds = candidates()
+    for kind, data in kinds.items():
         progress(f"worst: {kind}")
         found.append((kind, (len(data), *cost(data))))
         # The same, refused at its last byte: all of it is verified, nothing is built.
@@ -366,7 +472,7 @@ def main() -> None:
             for kind, (size, seconds, memory, outcome) in found[:SHOWN]
         ],
     )
-    accepted = [(kind, data) for kind, data in candidates().items() if cost(data)[2] == "accepted"]
+    accepted = [(kind, data) for kind, data in kinds.items() if cost(data)[2] == "accepted"]
     accepted += [(kind, SERIALIZER.dump_value(value)) for kind, value in SMALL.items()]
     rows = []
     for kind, data in accepted:
