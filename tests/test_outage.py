@@ -290,6 +290,15 @@ def refuse_nil(exchange: Any) -> None:
     exchange.answer(b"$-1\r\n")
 
 
+#: Calls that read several records at once.
+MANY: dict[str, Callable[[PickleSession, str], object]] = {
+    "revoke": lambda sessions, handle: sessions.revoke(handle, user_id="ada"),
+    "revoke_user": lambda sessions, handle: sessions.revoke_user("ada", keep=handle),
+    "revoke_all": lambda sessions, _handle: sessions.revoke_all(),
+    "sessions_of": lambda sessions, _handle: sessions.sessions_of("ada"),
+}
+
+
 class TestRefusedCommands:
     @pytest.mark.parametrize("error", ["READONLY x", "MISCONF x", "NOREPLICAS x", "OOM x"])
     def test_server_that_refuses_writes_is_read(self, proxy: Proxy, browser: Browser, error: str) -> None:
@@ -333,6 +342,22 @@ class TestRefusedCommands:
         assert (response.status_code, response.text) == (200, "1")
         assert len(set_cookies(browser.visit(read))) == 1
         support.close(app)
+
+    @pytest.mark.parametrize("error", ["BUSY x", "LOADING x", "MASTERDOWN x", "CLUSTERDOWN x", "NOPERM x"])
+    @pytest.mark.parametrize("call", MANY)
+    def test_refused_read_of_many_is_told(self, proxy: Proxy, app: Flask, error: str, call: str) -> None:
+        """Found by an attack: it passed for a session that is nobody's, so "nothing to revoke", and one to end."""
+        sessions = PickleSession(app)
+        browser = Browser(app)
+        while browser.visit(put(user_id="ada")).status_code != 200:
+            pass
+        assert browser.cookie is not None
+        proxy.next("GETRANGE", refuse(error), refuse(error))
+
+        with pytest.raises(SessionUnavailableError):
+            MANY[call](sessions, handle_of(browser.cookie[:43]))
+
+        assert browser.ask(lambda: session["user_id"]) == "ada"
 
     @pytest.mark.parametrize("error", ["LOADING x", "ERR x", "NOAUTH x", "BUSY x"])
     def test_refused_read_is_a_503(self, proxy: Proxy, browser: Browser, error: str) -> None:

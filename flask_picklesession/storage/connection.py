@@ -605,7 +605,12 @@ class ClientLink:
             pipeline = self._client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            for reply in replies:
+                # A Cluster's client has what was not answered among them, too.
+                if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+                    raise reply
+            return replies
 
     def scan(self, deadline: float, cursor: str, pattern: bytes, count: int) -> tuple[str, list[bytes]]:
         with _translated(deadline):

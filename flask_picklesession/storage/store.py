@@ -158,7 +158,7 @@ class Store:
                     raise
                 reply = self._read(storage_key, ttl, deadline)
         except ResponseError as error:
-            if isinstance(error, ReplyTooLargeError) or str(error).startswith("WRONGTYPE"):
+            if _is_no_record(error):
                 raise RecordError(_NO_RECORD) from error
             raise _unavailable(error) from None
         if reply is None or isinstance(reply, bytes):
@@ -200,7 +200,7 @@ class Store:
         try:
             reply, repeated = with_one_repeat(send, deadline)
         except ResponseError as error:
-            if isinstance(error, ReplyTooLargeError) or "WRONGTYPE" in str(error):
+            if _is_no_record(error):
                 return Saved(False, None, False)
             raise _unavailable(error) from None
         _require(reply is None or reply == 1 or isinstance(reply, bytes))
@@ -227,7 +227,8 @@ class Store:
             )
             if isinstance(done, ResponseError):
                 raise done
-            return b"x" if isinstance(before, ResponseError) else before
+            found = self._record(before)
+            return b"x" if isinstance(found, RecordError) else found
 
         try:
             reply, _repeated = with_one_repeat(send, deadline)
@@ -287,7 +288,7 @@ class Store:
             return []
         reads = [self._get(self.storage_key(handle)) for handle in handles]
         replies, _repeated = with_one_repeat(lambda: self._link.pipeline(deadline, reads), deadline)
-        return [RecordError(_NO_RECORD) if self._is_none(reply) else reply or None for reply in replies]
+        return [self._record(reply) for reply in replies]
 
     def load_many_with_ttl(
         self, handles: Sequence[str], *, deadline: float
@@ -301,6 +302,8 @@ class Store:
             return []
         reads = [("PTTL", self.storage_key(handle)) for handle in handles]
         times, _repeated = with_one_repeat(lambda: self._link.pipeline(deadline, reads), deadline)
+        for time in times:
+            _require_answer(time)
         return [
             (record, time / 1000 if isinstance(time, int) and time >= 0 else None)
             for record, time in zip(records, times, strict=True)
@@ -314,8 +317,15 @@ class Store:
         """Return the command that reads what stands there, a byte more than a record may have at most."""
         return ("GETRANGE", storage_key, 0, self._largest)
 
-    def _is_none(self, reply: Any) -> bool:
-        return not isinstance(reply, bytes) or len(reply) > self._largest
+    def _record(self, reply: Any) -> bytes | RecordError | None:
+        """Return what one read of a pipeline found.
+
+        :raises StoreUnavailableError: if the server refused it: then nobody knows what stands there.
+        """
+        _require_answer(reply)
+        if not isinstance(reply, bytes) or len(reply) > self._largest:
+            return RecordError(_NO_RECORD)
+        return reply or None
 
     def _write(self, deadline: float, before: Sequence[Command], command: Command) -> tuple[Any, bool]:
         def send() -> Any:
@@ -418,6 +428,17 @@ def with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:
 def _require(is_as_expected: bool) -> None:
     if not is_as_expected:
         raise StoreUnavailableError("the server gave an answer of another type", maybe_applied=True)
+
+
+def _require_answer(reply: Any) -> None:
+    """Let no refusal of the server, such as that it is busy, pass for what stands there."""
+    if isinstance(reply, ResponseError) and not _is_no_record(reply):
+        raise _unavailable(reply)
+
+
+def _is_no_record(error: ResponseError) -> bool:
+    """Tell whether an error says that something else than a record stands there."""
+    return isinstance(error, ReplyTooLargeError) or "WRONGTYPE" in str(error)
 
 
 def _is_unsupported(error: ResponseError) -> bool:

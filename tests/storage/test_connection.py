@@ -23,7 +23,15 @@ from redis.retry import Retry
 from flask_picklesession import PickleSession
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage import connection
-from flask_picklesession.storage.connection import HeldLink, Link, ReplyTooLargeError, connect, from_client
+from flask_picklesession.storage.connection import (
+    Command,
+    HeldLink,
+    Link,
+    ReplyTooLargeError,
+    connect,
+    from_client,
+)
+from flask_picklesession.storage.store import Store
 
 from .. import support
 from ..proxy import Cut, Exchange, Proxy, cut_after, cut_before
@@ -486,6 +494,33 @@ class TestClients:
 
             assert browser.ask(count) == 3
             assert browser.ask(count) == 4
+
+    @pytest.mark.parametrize("command", ["SET", "GETRANGE", "PTTL"])
+    def test_lost_pipeline_in_a_cluster(
+        self, start: Start, server_binary: str, tmp_path: Path, prefix: str, command: str
+    ) -> None:
+        """redis-py's Cluster client returns a lost connection as a reply, which passed for that to a write."""
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        node = start(Server(server_binary, tmp_path, *options))
+        with Proxy(node.port) as proxy, redis.Redis(port=node.port) as raw:
+            raw.config_set("cluster-announce-port", proxy.port)
+            raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_for_cluster(raw)
+            store = Store(connect(f"redis+cluster://127.0.0.1:{proxy.port}", timeout=5), prefix=prefix)
+            indexing: list[Command] = [("ZADD", f"{prefix}user:ada", 1, "a" * 43)]
+            assert store.load_many_with_ttl(["a" * 43], deadline=soon()) == [(None, None)]
+            proxy.next(command, *[cut_before] * 8)
+
+            def use() -> object:
+                if command != "SET":
+                    return store.load_many_with_ttl(["a" * 43], deadline=soon())
+                key = store.storage_key("a" * 43)
+                return store.create(key, b"record", ttl=60, deadline=soon(), before=indexing)
+
+            with pytest.raises(StoreUnavailableError):
+                use()
+
+            store.close()
 
 
 def wait_for_cluster(*nodes: redis.Redis) -> None:
