@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from ..exceptions import RegistrationError
-from .entries import DOUBLED, HASHED, UNGUARDED, Kind, restorer_entry
+from .entries import DOUBLED, HASHED, MOST_TYPES, UNGUARDED, Kind, restorer_entry
 from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
 from .records import AddFields, KeptFields, Shape, Trial, has_cached_properties, is_named_tuple, is_pydantic, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
@@ -246,6 +246,8 @@ class AllowList:
         self._refuse_if_frozen(type_name(allowed.cls))
         if allowed.cls in self._by_class:
             raise RegistrationError(f"{type_name(allowed.cls)} is on the allow-list already")
+        if len(self._by_class) >= MOST_TYPES:
+            raise RegistrationError(f"{type_name(allowed.cls)} is one too many: {MOST_TYPES} types can be allowed")
         for name in (allowed.name, *allowed.aliases):
             if not NAME.match(name):
                 raise RegistrationError(f"{name!r} cannot be a name: use letters, digits and . : _ - < >")

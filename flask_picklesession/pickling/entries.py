@@ -68,8 +68,10 @@ HASHED, DOUBLED, UNGUARDED = 1, 2, 4
 EXTRA_SHIFT, MOST_EXTRA = 3, 1023
 _NUMBER_SHIFT = 13
 
-#: Bits of a restorer's number and kind: what it counts for is told from ``special``, however small the limits are.
-_NUMBER_BITS = 24
+#: Bits of a restorer's number, of what stands below it, and the types that may have one: it is told from ``special``,
+#: however small the limits are.
+_NUMBER_BITS = 29
+MOST_TYPES = 1 << (_NUMBER_BITS - _NUMBER_SHIFT - INDEX_SHIFT)
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
 WEIGHT = 10

@@ -10,13 +10,12 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
-
-from markupsafe import Markup
 
 from ..exceptions import PayloadError
 from .entries import LimitError
@@ -36,8 +35,9 @@ COLLISIONS_PER_KEY, SPARE_COLLISIONS = 4, 16
 MOST_COMPARED = PARTS_PER_KEY = 32
 SPARE_PARTS = 4 * MOST_COMPARED
 
-#: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions.
-SLOW_PARTS = 8
+#: Parts that one counts as which takes a microsecond or two to compare: the same time in two zones, and Fractions. And
+#: one that takes half of one: a Decimal beside a float.
+SLOW_PARTS, DECIMAL_PARTS = 8, 3
 
 #: Items that the pickler puts in a container at once. Behind fewer there is no further batch.
 BATCH = 1000
@@ -49,7 +49,7 @@ DENSE = 9 / 8
 _QUICK_FLOAT = 64
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-_QUICK_FLOAT, 2.0**_QUICK_FLOAT
 
-_PLAIN = (str, Markup, bytes, complex, bool, date, timedelta, timezone, ZoneInfo, UUID, type(None))
+_PLAIN = (bytes, bool, date, timedelta, timezone, ZoneInfo, UUID, type(None))
 
 _TOO_SLOW = MOST_COMPARED + 1
 
@@ -349,12 +349,17 @@ def parts_compared(key: object) -> int:
             # As a Decimal is compared with it: digit by digit.
             if part and not _SMALLEST_FLOAT < abs(part) < _LARGEST_FLOAT:
                 return _TOO_SLOW
+        elif type(part) is complex:
+            left += (part.real, part.imag)
         elif type(part) is Decimal:
             if abs(part.adjusted()) > _QUICK_FLOAT:
                 return _TOO_SLOW
+            count += DECIMAL_PARTS - 1
         elif type(part) is datetime or type(part) is time:
             count += 0 if part.tzinfo is None else SLOW_PARTS
-        elif type(part) not in _PLAIN and not isinstance(part, Enum):
+        elif type(part) is IPv4Network or type(part) is IPv6Network:
+            left += (part.network_address, part.netmask)
+        elif type(part) not in _PLAIN and not isinstance(part, str | Enum):
             attributes = _attributes(part)
             if not attributes:
                 return _TOO_SLOW

@@ -9,9 +9,11 @@ import numpy
 import pytest
 
 from flask_picklesession import AllowList, PayloadError, PickleSerializer, RegistrationError, TypeRefusedError
+from flask_picklesession.pickling.entries import MOST_TYPES, layout_for
+from flask_picklesession.pickling.limits import Limits
 from flask_picklesession.pickling.names import Token, token_for
 
-from .models import Money, Node, Point
+from .models import Money, Node, Plain, Point
 
 
 class LazyString:
@@ -92,6 +94,20 @@ class TestRegistration:
         """Each refusal says what is wrong."""
         with pytest.raises(RegistrationError, match=words):
             register(AllowList())
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_value_size=4096, max_expanded=1000, max_depth=10)])
+def test_as_many_types_as_can_be_told_apart(limits: Limits) -> None:
+    """Found by an attack: with small limits the verifier took one of them for the 128th behind it."""
+    allow, special = AllowList(), layout_for(limits).special
+    classes = [type(f"Record{number}", (Plain,), {}) for number in range(MOST_TYPES - len(AllowList()._by_class))]
+    for number, cls in enumerate(classes):
+        allow(cls, fields=("a", "b"), name=f"Record{number}")
+    entries = {written: entry for written, entry in allow.entries().items() if written.startswith(b"Record")}
+
+    assert len({special | entry for entry in entries.values()}) == len(entries)
+    with pytest.raises(RegistrationError, match="one too many: 4096 types"):
+        allow(Plain, fields=("a", "b"))
 
 
 class Abstract(abc.ABC):

@@ -425,6 +425,8 @@ COLLIDING_KEYS: dict[str, Callable[[], Any]] = {
     "frozensets of many members": lambda: {(frozenset(range(5)), n) for n in (-1, -2)},
     "frozensets of equal members": lambda: {(frozenset([2.0**61, 2.0**122]), n) for n in (-1, -2)},
     "floats and decimals": lambda: {(2.0**1000, -1), (2.0**1000, -2)},
+    # A Decimal is compared with its real part.
+    "complex numbers": lambda: {(complex(2.0**-1000), -1), (complex(2.0**-1000), -2)},
     "long tuples of decimals": lambda: {(HUGE,) * 100 + (7,), (Decimal("1e3600"),) * 100 + (7 + MODULUS,)},
     "fractions": lambda: {Fraction(number * MODULUS + 1) for number in range(900)},
     "addresses": lambda: {IPv6Network((number * MODULUS + 1) << 1) for number in range(200)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from flask_picklesession.pickling import unpickler
 from flask_picklesession.pickling.unpickler import unpickle
 
 from . import assembler as a
+from . import models
 from .models import make_allow
 from .test_cycles import ACCEPTED
 from .test_serializer import VALUES, same
@@ -122,6 +124,25 @@ def test_honest_keys_of_one_hash() -> None:
 
     for value in (keys, [keys, dict.fromkeys(keys), {"shared": keys}]):
         assert SERIALIZER.load_value(SERIALIZER.dump_value(value)) == value
+
+
+#: In CPython's hashes and those of ipaddress.
+OF_ONE_HASH: dict[str, Callable[[], Any]] = {
+    "networks": lambda: {IPv4Network("0.0.0.0/0"), IPv4Network("255.255.255.255/32")},
+    "records that hold equal networks": lambda: {
+        record(IPv6Network("::1/128")) for record in (models.Single, models.FrozenSlotted)
+    },
+    "an empty text of another class": lambda: {models.Label(""): 1, models.Label("x"): 2, 0: 3},
+    "complex numbers": lambda: {(1 + 1j, number) for number in (-1, -2)},
+}
+
+
+@pytest.mark.parametrize("kind", OF_ONE_HASH)
+def test_few_honest_keys_of_one_hash(kind: str) -> None:
+    """Found by an attack: refused as keys that collide, since they have attributes which are not compared."""
+    value = OF_ONE_HASH[kind]()
+
+    assert same(SERIALIZER.load_value(SERIALIZER.dump_value(value)), value)
 
 
 class Quiet:
