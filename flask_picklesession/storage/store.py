@@ -192,10 +192,12 @@ class Store:
                 except ResponseError as error:
                     if not _is_unsupported(error):
                         raise
-                    self._has_scripts = False
             if before:
                 self._put_in_index(before, self._link.pipeline(deadline, before), deadline)
-            return self._save_by_transaction(storage_key, expected, record, ttl, deadline)
+            reply = self._save_by_transaction(storage_key, expected, record, ttl, deadline)
+            # Not before it is known that there is another way: a Cluster has none.
+            self._has_scripts = False
+            return reply
 
         try:
             reply, repeated = with_one_repeat(send, deadline)
@@ -221,7 +223,6 @@ class Store:
                 except ResponseError as error:
                     if not _is_unsupported(error):
                         raise
-                    self._has_scripts = False
             before, done = self._link.pipeline(
                 deadline, [self._get(storage_key), ("SET", storage_key, record, "EX", ttl)]
             )

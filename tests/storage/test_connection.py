@@ -475,6 +475,15 @@ class TestClients:
         with pytest.raises(StoreUnavailableError, match="EVALSHA"), link.held(soon()):
             pass
 
+        browser = Browser(app)
+        browser.visit(lambda: session.update(n=1))
+        for right in ("-evalsha", "+evalsha"):
+            for node, _bus in nodes:
+                with redis.Redis(port=node.port) as one:
+                    one.execute_command("ACL", "SETUSER", "default", right)
+            # Found by an attack: once refused, each later write of this worker was.
+            assert browser.visit(lambda: session.update(n=2)).status_code == (503 if right == "-evalsha" else 200)
+
     def test_lost_reply_in_a_cluster(
         self, start: Start, server_binary: str, tmp_path: Path, prefix: str, close: Any
     ) -> None:
