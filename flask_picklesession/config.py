@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
+from .cookie import cookie_problems
 from .exceptions import ConfigurationError, RegistrationError
 from .keys import key_problems
 from .manager import OnReuse
@@ -18,6 +19,7 @@ from .policies import DEFAULT_POLICIES, POLICIES, Policy
 from .profiles import PROFILES, Profile
 from .save import SaveRules
 from .storage.connection import LARGEST_REPLY, Link, connect, from_client
+from .storage.record import ENDED_SECONDS
 
 #: What each of our keys begins with.
 PREFIX = "PICKLESESSION_"
@@ -28,10 +30,9 @@ DEFAULT_TIMEOUT = 1.0
 #: Seconds in which requests with a replaced id must not set a cookie (lua-resty-session: ``stale_ttl``).
 DEFAULT_GRACE = 10.0
 
-#: Seconds of the longest times that may be set: ten years, and an hour for what a request may spend on the store. Far
-#: beyond, Redis, sockets and :class:`datetime.datetime` fail, each in its own way.
+#: Seconds of the longest times that may be set: ten years. Far beyond, Redis and :class:`datetime.datetime` fail, each
+#: in its own way.
 LONGEST_TIME = 10 * 366 * 86_400
-LONGEST_TIMEOUT = 3_600
 
 #: Where Flask-Login and Flask's tutorial keep the user's id.
 DEFAULT_IDENTITY_KEYS = ("_user_id", "user_id")
@@ -106,7 +107,7 @@ class Settings:
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
-    """Read and check the keys that begin with ``PICKLESESSION_``, and the secret keys.
+    """Read and check the keys that begin with ``PICKLESESSION_``, the cookie's settings and the secret keys.
 
     :param config: Flask's configuration.
     :raises ConfigurationError: if anything is wrong, with all problems at once.
@@ -129,6 +130,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
     except ValueError as error:
         problems.append(str(error))
+    problems.extend(cookie_problems(config))
     problems.extend(key_problems(config, config.get("SECRET_KEY")))
     if problems or link is None:
         raise ConfigurationError(problems)
@@ -240,11 +242,19 @@ def _seconds_or_zero(value: object) -> float:
     return float(value)
 
 
+def _grace(value: object) -> float:
+    """Read how long a request may be late."""
+    return _within_ended(_seconds_or_zero(value))
+
+
 def _timeout(value: object) -> float:
     """Read what a request may spend on the store."""
-    seconds = _seconds(value)
-    if seconds > LONGEST_TIMEOUT:
-        raise ValueError(f"must be at most {LONGEST_TIMEOUT} seconds, an hour")
+    return _within_ended(_seconds(value))
+
+
+def _within_ended(seconds: float) -> float:
+    if seconds > ENDED_SECONDS:
+        raise ValueError(f"must be at most {ENDED_SECONDS} seconds: for so long an ended session leaves a record")
     return seconds
 
 
@@ -329,7 +339,7 @@ _READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "IDLE_TIMEOUT": (_optional(_seconds), None),
     "ABSOLUTE_TIMEOUT": (_optional(_seconds), None),
     "IDENTITY_KEYS": (_names, DEFAULT_IDENTITY_KEYS),
-    "GRACE": (_seconds_or_zero, DEFAULT_GRACE),
+    "GRACE": (_grace, DEFAULT_GRACE),
     "TIMEOUT": (_timeout, DEFAULT_TIMEOUT),
     "NO_STORE": (_flag, True),
     "MERGE": (_policies, {}),

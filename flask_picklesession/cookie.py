@@ -6,10 +6,10 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from itsdangerous import BadData, Signer, TimestampSigner
 from itsdangerous.encoding import base64_decode, bytes_to_int
@@ -24,6 +24,32 @@ _MARK_LENGTH = 4
 
 # Session id and mark, time, signature, all base64url. What does not look like it costs no HMAC.
 _COOKIE = re.compile(rf"[A-Za-z0-9_-]{{{_ID_LENGTH + _MARK_LENGTH}}}\.[A-Za-z0-9_-]{{1,11}}\.[A-Za-z0-9_-]{{43}}\Z")
+
+
+# A token of RFC 9110, 5.6.2, as RFC 6265, 4.1.1 wants a cookie's name.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# What ends an attribute of the cookie, or its header.
+_ENDS_ATTRIBUTE = re.compile("[;\x00-\x1f\x7f]")
+
+_SAME_SITE = ("strict", "lax", "none")
+
+
+def cookie_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each of Flask's settings of the session cookie that browsers or Werkzeug would refuse.
+
+    At each request, that is, or by leaving everybody without a session.
+    """
+    name, same_site = config.get("SESSION_COOKIE_NAME", "session"), config.get("SESSION_COOKIE_SAMESITE")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield "SESSION_COOKIE_NAME must be a str of letters, digits and !#$%&'*+-.^_`|~"
+    if same_site is not None and (not isinstance(same_site, str) or same_site.lower() not in _SAME_SITE):
+        yield 'SESSION_COOKIE_SAMESITE must be "Strict", "Lax", "None" or None.'
+    for setting in ("SESSION_COOKIE_DOMAIN", "SESSION_COOKIE_PATH"):
+        value = config.get(setting)
+        # Flask takes what is false as not set.
+        if value and (not isinstance(value, str) or _ENDS_ATTRIBUTE.search(value)):
+            yield f"{setting} must be a str without semicolons and control characters, or None."
 
 
 class Outcome(NamedTuple):

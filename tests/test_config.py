@@ -308,6 +308,40 @@ class TestInstallation:
             assert found[0].startswith("PICKLESESSION_GRACE: must be ")
             assert found[-1].startswith("SECRET_KEY_FALLBACKS must be a list")
 
+    @pytest.mark.parametrize(
+        ("setting", "values"),
+        [
+            ("NAME", ["", "a;b", "a b", "a=b", "\u00e9", 5, None]),
+            ("SAMESITE", ["", "bogus", 5, True]),
+            ("DOMAIN", [5, True, "a;b", "a\nb"]),
+            ("PATH", [5, "/a;b", "/\x00"]),
+        ],
+    )
+    def test_extension_names_the_settings_of_a_cookie_that_is_none(
+        self, make_app: Callable[..., Flask], setting: str, values: list[object]
+    ) -> None:
+        """Found by an attack: each failed at every request, or lost the session."""
+        for value in values:
+            app = make_app(**{f"SESSION_COOKIE_{setting}": value})
+
+            with pytest.raises(ConfigurationError, match=f"SESSION_COOKIE_{setting} must be "):
+                PickleSession(app)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"SAMESITE": "lax"},
+            {"NAME": "__Host-session"},
+            {"DOMAIN": ".example.org", "PATH": "/shop"},
+            {"DOMAIN": False},
+        ],
+    )
+    def test_extension_takes_the_settings_of_a_cookie(
+        self, make_app: Callable[..., Flask], settings: dict[str, object]
+    ) -> None:
+        """As Flask and Werkzeug do."""
+        PickleSession(make_app(**{f"SESSION_COOKIE_{name}": value for name, value in settings.items()}))
+
     def test_init_app_installs_the_interface(self, redis_url: str) -> None:
         """The extension can be made before the application."""
         sessions, app = PickleSession(), Flask("site")
@@ -340,9 +374,14 @@ class TestInstallation:
 
 @pytest.mark.parametrize(
     ("setting", "value", "most"),
-    [("TIMEOUT", 1e5, "an hour"), ("ABSOLUTE_TIMEOUT", 1e20, "ten years"), ("IDLE_TIMEOUT", 1e12, "ten years")],
+    [
+        ("TIMEOUT", 301, "300 seconds"),
+        ("GRACE", 301, "300 seconds"),
+        ("ABSOLUTE_TIMEOUT", 1e20, "ten years"),
+        ("IDLE_TIMEOUT", 1e12, "ten years"),
+    ],
 )
 def test_times_beyond_sense(make_app: Callable[..., Flask], setting: str, value: float, most: str) -> None:
-    """Found in review: each failed at its first use, in its own way."""
-    with pytest.raises(ConfigurationError, match=f"PICKLESESSION_{setting}: must be at most .* {most}"):
+    """Found in review: each failed at its first use, in its own way; or had no effect."""
+    with pytest.raises(ConfigurationError, match=f"PICKLESESSION_{setting}: must be at most .*{most}"):
         PickleSession(make_app(**{f"PICKLESESSION_{setting}": value}))

@@ -73,7 +73,7 @@ class Site:
     """An application whose requests go on from command to command."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.app: Flask = support.make_app(url, prefix, PICKLESESSION_TIMEOUT=600)
+        self.app: Flask = support.make_app(url, prefix, PICKLESESSION_TIMEOUT=300)
         self.prefix = prefix
         manager = LoginManager(self.app)
         manager.user_loader(User)

@@ -682,10 +682,10 @@ class TestKeys:
         assert content(due) == {}
 
 
-def renew_often(browser: Browser, move_clock: MoveClock) -> None:
+def renew_often(browser: Browser, move_clock: MoveClock, every: float = EVERY) -> None:
     """Renew more often than a request follows."""
     for _renewal in range(MOST_HOPS + 4):
-        move_clock(EVERY + 1)
+        move_clock(every + 1)
         content(browser)
         content(browser)
 
@@ -708,11 +708,11 @@ def test_reuse_of_an_id_from_long_ago(make_app: MakeApp, move_clock: MoveClock, 
 
 def test_slow_request_with_an_id_from_long_ago(make_app: MakeApp, move_clock: MoveClock) -> None:
     """Within the grace it is no reuse; so far behind it is no session, either."""
-    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY, PICKLESESSION_GRACE=100_000)
+    app = make_app(PICKLESESSION_RENEW_EVERY=1, PICKLESESSION_GRACE=300)
     browser = Browser(app)
     browser.visit(put(user_id=7))
     slow = browser.copy()
-    renew_often(browser, move_clock)
+    renew_often(browser, move_clock, every=1)
 
     with recorded(session_reused, app) as reused:
         assert content(slow) == {}
