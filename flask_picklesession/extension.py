@@ -129,6 +129,9 @@ class PickleSession:
             # Loads it: whoever opens a session wants to know whether it is there.
             _ = session.new
             yield session
+            if session.failure is not None:
+                # The with-block went on behind it, without the session.
+                raise session.failure
             state.manager.save(session, signers, is_cookie_due=False)
 
     @staticmethod

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 _DROPPED_HEADERS = (
     "Accept-Ranges",
     "Cache-Control",
+    "Clear-Site-Data",
     "Content-Disposition",
     "Content-Encoding",
     "Content-Language",
@@ -24,7 +25,11 @@ _DROPPED_HEADERS = (
     "Expires",
     "Last-Modified",
     "Location",
+    "Refresh",
     "Set-Cookie",
+    "X-Accel-Redirect",
+    "X-Lighttpd-Send-File",
+    "X-Sendfile",
 )
 
 

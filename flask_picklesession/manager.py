@@ -14,6 +14,7 @@ from .exceptions import (
     RecordError,
     SessionDroppedError,
     SessionNotFoundError,
+    SessionUnavailableError,
     StoreUnavailableError,
 )
 from .pickling import PickleSerializer, Stored
@@ -289,7 +290,7 @@ class SessionManager:
         :raises SessionConflictError: if another request was quicker.
         :raises SessionDroppedError: if the session has ended.
         """
-        if session.handle is None:
+        if session.handle is None and not session.loaded.was_replaced:
             # Nobody else knows it yet.
             yield session
             return
@@ -298,8 +299,16 @@ class SessionManager:
         except SessionNotFoundError:
             self._report.dropped(Drop.ENDED, ())
             raise SessionDroppedError(Drop.ENDED, ()) from None
+        except SessionUnavailableError as error:
+            session.fail(error)
+            raise
         yield stored
-        self.save(stored, signers, is_cookie_due=False, is_single=True)
+        try:
+            self.save(stored, signers, is_cookie_due=False, is_single=True)
+        except SessionUnavailableError as error:
+            # As where the store fails the request itself.
+            session.fail(error)
+            raise
         session.rebase(stored.loaded)
 
 

@@ -81,7 +81,7 @@ class Revoker:
         :param known: what stood there when the caller looked, if it did.
         :param deadline: on the clock of :func:`time.monotonic`.
         :param is_quiet: whether the caller reports it.
-        :return: whether a session, or something that cannot be read, stood there.
+        :return: whether a session, or something that cannot be read, stood there, or where that led.
         :raises StoreUnavailableError: if the store failed: the session may not be over.
         """
         trail: dict[str, Record] = {}
@@ -93,10 +93,10 @@ class Revoker:
             before, was_something = self._end_one(newest, reason, known, deadline, is_lead_left=True)
             known = None
             if before is None:
-                was_there = was_there or was_something
+                was_there = was_something
                 break
-            was_there = was_there or (before.kind != Kind.ENDED and not before.is_past(now_ms()))
             if before.kind == Kind.LIVE:
+                was_there = not before.is_past(now_ms())
                 if not is_quiet:
                     self._report.ended(newest, reason)
                 break
@@ -166,9 +166,11 @@ class Revoker:
         :param deadline: on the clock of :func:`time.monotonic`, where a request waits for it.
         :return: how many ended.
         :raises StoreUnavailableError: if the store failed, or sessions were made faster than they could be ended.
+        :raises NewerRecordError: behind all others, if a newer version wrote some, which only that can end.
         """
         count = 0
         seen: set[str] = set()
+        newer: list[NewerRecordError] = []
         kept = _Kept(self._load, keep)
         for _pass in range(MOST_PASSES):
             known, found = len(seen), 0
@@ -176,6 +178,7 @@ class Revoker:
             def look(page: list[Member]) -> list[str]:
                 nonlocal found, count
                 sorted_out = self._sort_out(page, user_digest, deadline or self._step())
+                newer.extend(sorted_out.newer)
                 kept.follow()
                 seen.update({member.handle for member in page}.difference(sorted_out.gone, kept.handles))
                 for handle in sorted_out.absent:
@@ -183,18 +186,24 @@ class Revoker:
                     found += not self._end_absent(handle, deadline or self._step())
                 for handle, record in sorted_out.unended:
                     if not kept.holds(handle, record):
-                        found += 1
-                        count += self.end(handle, EndReason.REVOKED, deadline=deadline)
+                        try:
+                            count += self.end(handle, EndReason.REVOKED, deadline=deadline)
+                        except NewerRecordError as error:
+                            newer.append(error)
+                        else:
+                            found += 1
                 return sorted_out.gone
 
             self._users.go_through(user_digest, look, deadline=lambda: deadline or self._step())
             # A session may have taken a new id between the look at the index and the look at its record.
             if not found and len(seen) == known:
+                if newer:
+                    raise newer[0]
                 return count
         raise StoreUnavailableError("the user's sessions were made faster than they could be ended")
 
-    def scan(self) -> Iterator[tuple[str, Record | None]]:
-        """Yield the handle and the record of each stored session; ``None`` where it cannot be read.
+    def scan(self) -> Iterator[tuple[str, Record | NewerRecordError | None]]:
+        """Yield the handle and the record of each stored session; ``None`` where it is nobody's.
 
         :raises StoreUnavailableError: if the store failed.
         """
@@ -205,7 +214,7 @@ class Revoker:
             records = self._store.load_many(handles, deadline=deadline)
             for handle, stored in zip(handles, records, strict=True):
                 if stored is not None:
-                    yield handle, self._read(self._store.storage_key(handle), stored)
+                    yield handle, self._read_or_newer(handle, stored)
             if cursor == "0":
                 return
 
@@ -218,6 +227,7 @@ class Revoker:
         :param keep: the handle of a session that goes on.
         :return: how many ended, and how many records could not be read and were left.
         :raises StoreUnavailableError: if the store failed, or sessions took new ids faster than they could be ended.
+        :raises NewerRecordError: behind all others, if a newer version wrote some, which only that can end.
         """
         count = 0
         replaced: set[str] = set()
@@ -225,8 +235,11 @@ class Revoker:
         for _pass in range(MOST_PASSES):
             since = now_ms() - CLOCKS_DIFFER_MS
             unread, is_over = 0, True
+            newer: NewerRecordError | None = None
             for handle, record in self.scan():
-                if record is None:
+                if isinstance(record, NewerRecordError):
+                    newer = record
+                elif record is None:
                     unread += 1
                 elif user_digest not in (None, record.user_digest):
                     continue
@@ -234,7 +247,11 @@ class Revoker:
                     kept.follow()
                     if kept.holds(handle, record):
                         continue
-                    was_ended = self.end(handle, EndReason.REVOKED)
+                    try:
+                        was_ended = self.end(handle, EndReason.REVOKED)
+                    except NewerRecordError as error:
+                        newer = error
+                        continue
                     count += was_ended
                     is_over = is_over and was_ended
                 elif handle not in replaced and _was_replaced(record, since):
@@ -242,16 +259,20 @@ class Revoker:
                     replaced.add(handle)
                     is_over = False
             if is_over:
+                if newer is not None:
+                    raise newer
                 return count, unread
         raise StoreUnavailableError("sessions took new ids faster than they could be ended")
 
     def _sort_out(self, page: list[Member], user_digest: bytes, deadline: float) -> _Sorted:
         """Tell which members are gone, which a revocation has to end, and which may be about to be stored."""
-        found = _Sorted([], [], [])
+        found = _Sorted([], [], [], [])
         records = self._store.load_many([member.handle for member in page], deadline=deadline)
         for member, stored in zip(page, records, strict=True):
-            record = self._read(self._store.storage_key(member.handle), stored)
-            if stored is None:
+            record = self._read_or_newer(member.handle, stored)
+            if isinstance(record, NewerRecordError):
+                found.newer.append(record)
+            elif stored is None:
                 (found.gone if member.is_settled else found.absent).append(member.handle)
             elif record is None or (record.kind != Kind.ENDED and record.user_digest == user_digest):
                 found.unended.append((member.handle, record))
@@ -282,12 +303,22 @@ class Revoker:
         return monotonic() + self._step_seconds
 
     def _read(self, storage_key: bytes, stored: bytes | RecordError | None) -> Record | None:
+        """Return a record, or ``None`` where what stands there is nobody's session.
+
+        :raises NewerRecordError: if a newer version wrote it: where it leads, that knows.
+        """
         if not isinstance(stored, bytes):
             return None
         try:
             return self._sealer.unseal(storage_key, stored)[0]
-        except (RecordError, NewerRecordError):
+        except RecordError:
             return None
+
+    def _read_or_newer(self, handle: str, stored: bytes | RecordError | None) -> Record | NewerRecordError | None:
+        try:
+            return self._read(self._store.storage_key(handle), stored)
+        except NewerRecordError as error:
+            return error
 
 
 class _Sorted(NamedTuple):
@@ -299,6 +330,8 @@ class _Sorted(NamedTuple):
     absent: list[str]
     #: Handles and records to be ended; ``None`` where it cannot be read.
     unended: list[tuple[str, Record | None]]
+    #: Of those that a newer version wrote, why they cannot be read.
+    newer: list[NewerRecordError]
 
 
 class _Kept:

@@ -444,9 +444,10 @@ class Save:
             self._revoker.end_one(handle, reason, replacement=goes_on, deadline=self._deadline)
         if new is None:
             return self._ended(base)
+        outcome = self._saved(new, set_id=new.session_id, created=True)
         self._report.ended(base.handle, EndReason.REPLACED)
         self._report.regenerated(new.handle, old_handle=base.handle)
-        return self._saved(new, set_id=new.session_id, created=True)
+        return outcome
 
     def _offer(self, new: _Standing) -> None:
         """Let the response bring the new id although the save fails: nobody must be left with an id that is over."""
@@ -487,6 +488,9 @@ class Save:
         if new is not None:
             return self._rewrite(new, values, inherit and current.record)
         return self._create(values, inherit=inherit) if values else None
+
+    def _identity_in(self, values: dict[str, Stored]) -> dict[str, Stored]:
+        return {key: values[key] for key in self._session.identity_keys if key in values}
 
     def _with_my_identity(self, values: dict[str, Stored]) -> dict[str, Stored]:
         """Return merged values in which this request says whose session it is: others may have set another key."""
@@ -610,8 +614,9 @@ class Save:
             current = conflict
         if merged.given_way:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
+        outcome = self._saved(successor, set_id=successor.session_id, created=True)
         self._report.renewed(successor.handle, old_handle=base.handle)
-        return self._saved(successor, set_id=successor.session_id, created=True)
+        return outcome
 
     def _put_successor(self, current: _Standing, nonce: bytes, values: dict[str, Stored]) -> _Standing | None:
         # Only renewals by a cookie come here: the id is known.
@@ -745,7 +750,14 @@ class Save:
             # A barrier: nothing of the old session is taken along, and nothing is merged with it.
             return Merged(dict(self._changes.assigned), ())
         resolvers = {key: self._resolver(key, policy) for key, policy in self._rules.policies.items()}
-        return merge(self._session.base, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers)
+        merged = merge(
+            self._session.base, self._changes, theirs, is_restorable=self._is_restorable, resolvers=resolvers
+        )
+        mine = self._with_my_identity({})
+        if self._identity_in(merged.values) not in (mine, self._identity_in(theirs)):
+            # Each side changed another one of the keys that tell whose it is: together they may name somebody else.
+            merged = merged._replace(values=self._with_my_identity(merged.values))
+        return merged
 
     def _resolver(self, key: str, policy: Policy) -> Callable[[Any, Any, Any], Any]:
         """Return a policy for stored values."""
@@ -792,13 +804,21 @@ class Save:
 
     def _saved(self, standing: _Standing, *, set_id: str | None, created: bool) -> Outcome:
         self._session.adopt_saved(standing.session_id, standing.handle, standing.record, standing.values, self._changes)
+        outcome = self._kept_for_error_page(Outcome(set_id=set_id))
         self._report.saved(standing.handle, created=created)
-        return Outcome(set_id=set_id)
+        return outcome
 
     def _ended(self, base: _Standing) -> Outcome:
         self._session.forget()
+        outcome = self._kept_for_error_page(Outcome(delete=True))
         self._report.ended(base.handle, EndReason.DESTROYED)
-        return Outcome(delete=True)
+        return outcome
+
+    def _kept_for_error_page(self, outcome: Outcome) -> Outcome:
+        """Note what the cookie is to be, before a signal is sent: where its receiver raises, the error page sets it."""
+        if outcome != Outcome():
+            self._session.last_outcome = outcome
+        return outcome
 
     def _dropped(self, reason: Drop) -> Outcome:
         if not self._changes and not self._session.is_save_asked_for:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -358,6 +359,57 @@ class TestRefusedCommands:
             MANY[call](sessions, handle_of(browser.cookie[:43]))
 
         assert browser.ask(lambda: session["user_id"]) == "ada"
+
+    @pytest.mark.parametrize("command", ["GETRANGE", "EVALSHA"])
+    def test_failure_of_an_atomic_change(self, proxy: Proxy, browser: Browser, command: str) -> None:
+        """Found by an attack: to the request, the store had not failed. A view that goes on is a 503 all the same."""
+        cookie = browser.cookie
+
+        def view() -> str:
+            proxy.next(command, refuse("BUSY x"), refuse("BUSY x"))
+            with suppress(SessionUnavailableError), session.atomic() as stored:  # type: ignore[attr-defined]  # ours
+                stored["n"] = 2
+            session["n"] = 3
+            return str(session.get("n"))
+
+        assert_unavailable(browser, browser.visit(view), cookie)
+        assert browser.ask(lambda: dict(session)) == {"n": 1}
+
+    def test_failure_of_an_atomic_change_in_an_opened_session(self, proxy: Proxy, app: Flask, browser: Browser) -> None:
+        """A worker that goes on behind it is told at the end that nothing was stored."""
+        sessions, gone_on = PickleSession(app), []
+        assert browser.cookie is not None
+
+        def work() -> None:
+            with sessions.open(handle_of((browser.cookie or "")[:43])) as opened:
+                proxy.next("EVALSHA", refuse("BUSY x"), refuse("BUSY x"))
+                with suppress(SessionUnavailableError):
+                    opened.atomic(lambda stored: stored.update(n=2))
+                opened["n"] = 3
+                gone_on.append(True)
+
+        with pytest.raises(SessionUnavailableError):
+            work()
+
+        assert gone_on
+        assert browser.ask(lambda: dict(session)) == {"n": 1}
+
+    @pytest.mark.parametrize(
+        "header", ["X-Sendfile", "X-Accel-Redirect", "X-Lighttpd-Send-File", "Refresh", "Clear-Site-Data"]
+    )
+    def test_what_acts_on_a_response_is_dropped(self, proxy: Proxy, browser: Browser, header: str) -> None:
+        """A front server would send a file in place of the error page; the browser, drop its cookie."""
+
+        def view() -> Response:
+            session["n"] = 2
+            return Response(headers={header: "x"})
+
+        proxy.next("EVALSHA", refuse("ERR x"))
+
+        response = browser.visit(view)
+
+        assert response.status_code == 503
+        assert header not in response.headers
 
     @pytest.mark.parametrize("error", ["LOADING x", "ERR x", "NOAUTH x", "BUSY x"])
     def test_refused_read_is_a_503(self, proxy: Proxy, browser: Browser, error: str) -> None:
@@ -730,6 +782,35 @@ class TestRecords:
         raw.set(key, signer.sign(key.encode(), bytes(content)))
 
         assert_unavailable(browser, browser.visit(read), cookie)
+
+    @pytest.mark.parametrize("call", [*MANY, "scan", "limit"])
+    def test_newer_version_is_no_reason_to_say_that_nothing_is_there(
+        self, app: Flask, browser: Browser, raw: Any, prefix: str, call: str
+    ) -> None:
+        """Found by an attack: an older worker told that all was over, while the newer one went on with the session."""
+        sessions, other = PickleSession(app), Browser(app)
+        for one in (browser, other):
+            one.visit(put(user_id="ada"))
+        key = self.key(browser, prefix)
+        handle = key.removeprefix(prefix)
+        content = bytearray(raw.get(key)[SIGNATURE_SIZE:])
+        content[0] = 2
+        newer = app.extensions["picklesession"].signers(app).record.signer.sign(key.encode(), bytes(content))
+        raw.set(key, newer)
+        calls = {**MANY, "scan": lambda sessions, _handle: sessions.revoke_user("ada", scan=True)}
+        app.config["PICKLESESSION_MAX_SESSIONS_PER_USER"] = 1
+
+        if call == "limit":
+            limited = support.make_app(app.config["PICKLESESSION_URL"], prefix, PICKLESESSION_MAX_SESSIONS_PER_USER=5)
+            assert Browser(limited).visit(put(user_id="ada")).status_code == 503
+            support.close(limited)
+        else:
+            with pytest.raises(SessionUnavailableError):
+                calls[call](sessions, handle)
+
+        assert raw.get(key) == newer
+        # Those that can be read are over where they were to end.
+        assert bool(other.ask(lambda: dict(session))) == (call not in ("scan", "revoke_all"))
 
     def test_signed_record_with_a_payload_that_is_none(
         self, app: Flask, browser: Browser, raw: Any, prefix: str, caplog: pytest.LogCaptureFixture

@@ -14,8 +14,15 @@ import pytest
 from flask import Flask, flash, got_request_exception, request_finished, session
 from redis import Redis
 
-from flask_picklesession import EndReason, PickleSession, session_dropped, session_ended
-from flask_picklesession.exceptions import SessionUnavailableError, StoreUnavailableError
+from flask_picklesession import (
+    EndReason,
+    PickleSession,
+    session_dropped,
+    session_ended,
+    session_regenerated,
+    session_saved,
+)
+from flask_picklesession.exceptions import SessionDroppedError, SessionUnavailableError, StoreUnavailableError
 from flask_picklesession.extension import _step_seconds
 from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS, Revoker
@@ -531,8 +538,19 @@ class TestEnd:
         store.save = save
 
         assert content(browser) == ({"user_id": 7} if fails_at == 1 else {})
-        assert sessions.revoke(old)
+        assert sessions.revoke(old) is (fails_at == 1)
         assert content(browser) == content(window) == {}
+
+    def test_sessions_are_counted_and_not_their_ids(self, make_app: MakeApp, move_clock: MoveClock) -> None:
+        """Found by an attack: "2 ended" of one session that had been renewed, and 1 where none was left."""
+        app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+        sessions, browser = PickleSession(app), signed_in(app)
+        for _renewal in range(5):
+            move_clock(EVERY)
+            content(browser)
+
+        assert sessions.revoke_user(7) == 1
+        assert sessions.revoke_user(7) == sessions.revoke_user(7, scan=True) == 0
 
     @pytest.mark.parametrize("there", ["nothing", "garbage", "a payload that cannot be read", "another user's"])
     def test_new_id_that_leads_to_no_session(self, app: Flask, raw: Redis, prefix: str, there: str) -> None:
@@ -1317,6 +1335,63 @@ def test_response_that_cannot_be_finished_keeps_the_cookie(app: Flask) -> None:
     assert response.status_code == 500
     assert len(errors) == 1
     assert content(browser) == {"user_id": 7}
+
+
+@pytest.mark.parametrize("signal", [session_saved, session_regenerated, session_ended], ids=lambda signal: signal.name)
+@pytest.mark.parametrize("view", [regenerate, clear], ids=["regenerate", "sign out"])
+def test_receiver_that_fails_keeps_the_cookie(app: Flask, signal: Any, view: Callable[[], None]) -> None:
+    """The old id is over by then: the error page brings the new one."""
+    browser = signed_in(app)
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError
+
+    with signal.connected_to(broken, app):
+        response = browser.visit(view)
+
+    is_sent = view is regenerate or signal is session_ended
+    assert response.status_code == (500 if is_sent else 200)
+    assert len(set_cookies(response)) == 1
+    assert content(browser) == ({"user_id": 7} if view is regenerate else {})
+
+
+def test_atomic_change_under_an_id_that_was_just_replaced(app: Flask) -> None:
+    """Found by an attack: it counted from nothing, and said that it had."""
+    browser = signed_in(app)
+    window = browser.copy()
+    browser.visit(regenerate)
+
+    def view() -> None:
+        with pytest.raises(SessionDroppedError):
+            session.atomic(lambda stored: stored.update(n=1))  # type: ignore[attr-defined]  # ours
+
+    window.visit(view)
+
+    assert content(browser) == {"user_id": 7}
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("change", [lambda: session.pop("user_id"), put(user_id="grace")], ids=["removed", "changed"])
+def test_two_keys_that_name_a_user(
+    make_app: MakeApp, move_clock: MoveClock, change: Callable[[], object], renewed: bool
+) -> None:
+    """Found by an attack: each window changed another one, and the record said another user than the session."""
+    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY if renewed else None)
+    sessions, browser = PickleSession(app), Browser(app)
+    browser.visit(put(user_id="ada", _user_id="ada"))
+    window = browser.copy()
+    if renewed:
+        move_clock(EVERY)
+
+    def view() -> None:
+        change()
+        window.visit(lambda: (session.pop("_user_id"), "")[1])
+
+    browser.visit(view)
+
+    assert content(browser).get("_user_id") == "ada"
+    assert len(sessions.sessions_of("ada")) == 1
+    assert sessions.sessions_of("grace") == []
 
 
 def test_renewal_that_is_saved_twice_is_not_noted_as_used(make_app: MakeApp, move_clock: MoveClock) -> None:

@@ -28,7 +28,7 @@ from flask_picklesession.cookie import handle_of
 from flask_picklesession.exceptions import StoreUnavailableError
 from flask_picklesession.storage.connection import ReplyTooLargeError
 from flask_picklesession.storage.index import PAGE, UserIndex
-from flask_picklesession.storage.record import now_ms
+from flask_picklesession.storage.record import Kind, now_ms
 from flask_picklesession.user_sessions import MOST_PAGES, client_text
 
 from .conftest import MakeApp
@@ -399,7 +399,7 @@ class TestRevoke:
     def test_renewed_record_that_names_nobody(
         self, make_app: MakeApp, raw: Redis, prefix: str, move_clock: MoveClock
     ) -> None:
-        """Signed by whoever holds the key: it ends, and leads nowhere."""
+        """Signed by whoever holds the key: it ends, and leads nowhere. That was no session."""
         app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
         sessions = PickleSession(app)
         browser = signed_in(app)
@@ -412,7 +412,8 @@ class TestRevoke:
         assert isinstance(stored, bytes)
         raw.set(key, sealer.seal(key, sealer.unseal(key, stored)[0]._replace(body=b"?")))
 
-        assert sessions.revoke(old) is True
+        assert sessions.revoke(old) is False
+        assert sealer.unseal(key, raw.get(key))[0].kind == Kind.ENDED
 
     def test_circle_of_renewed_records_ends(self, app: Flask, sessions: PickleSession, raw: Redis, prefix: str) -> None:
         """Two that lead to each other, signed by whoever holds the key."""
@@ -426,7 +427,7 @@ class TestRevoke:
             following = f"{number + 1:043}"
             raw.set(key, sealer.seal(key, renewed_record(before, following, nonce=b"m" * 8, deadline=now_ms() + 10**6)))
 
-        assert sessions.revoke(f"{0:043}") is True
+        assert sessions.revoke(f"{0:043}") is False
         assert raw.exists(prefix + f"{39:043}") == 1
 
 
