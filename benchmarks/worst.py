@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address
 from typing import Any
@@ -354,6 +355,10 @@ def keyed_kinds() -> dict[str, bytes]:
         "records of one hash": lambda count: colliding(Single, count, 4),
         "records in records of one hash": lambda count: colliding(
             lambda number: Single(Single(Single(Single(Single(Single(number)))))), count, 2
+        ),
+        "floats beside Decimals in an OrderedDict": lambda count: OrderedDict.fromkeys(
+            ((2.0**-20 if number % 2 else Decimal(2) ** -20,) * 8, number % 6 * MODULUS + number // 6)
+            for number in range(count)
         ),
         "Fractions": lambda count: {Fraction(1, number + 2) for number in range(count)},
         "times in zones": lambda count: {
