@@ -155,6 +155,9 @@ class Save:
         self._user_digest = session.user_digest()
         if loaded.record is None or loaded.handle is None:
             return self._begin()
+        if loaded.is_opened and not any(map(self._changes.touches, session.identity_keys)):
+            # Whoever holds the secret key can plant values that name somebody else than their record.
+            self._user_digest = loaded.record.user_digest
         base = _Standing(
             loaded.session_id, loaded.handle, self._store.storage_key(loaded.handle), loaded.record, loaded.values
         )

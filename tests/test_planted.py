@@ -85,6 +85,14 @@ def test_user_that_cannot_be_read_can_sign_in(app: Flask, browser: Browser) -> N
     assert len(PickleSession(app).sessions_of(8)) == 1
 
 
+def test_user_who_is_not_the_records(app: Flask, browser: Browser) -> None:
+    """Found by an attack: an atomic change, which changed nothing of that, was an error."""
+    plant(app, browser, user_id=8, n=1)
+
+    assert browser.ask(lambda: session.atomic(lambda stored: stored.update(n=2))) is None  # type: ignore[attr-defined]
+    assert browser.ask(lambda: dict(session)) == {"user_id": 8, "n": 2}
+
+
 def costly() -> Any:
     """Return a value of a few hundred bytes whose text takes a second."""
     shared: Any = IPv6Network("::/10")
