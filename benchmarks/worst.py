@@ -374,6 +374,30 @@ def keyed_kinds() -> dict[str, bytes]:
     }
 
 
+def model_of_unknown_fields() -> bytes:
+    """Return a model with as many fields that its class does not know as may be, and as many names of those that were set."""
+    name, count = "tests.pickling.models:Model", (DEFAULT_LIMITS.max_objects - 100) * 9 // 10
+    fields = [a.text(f"{number:04x}") + a.NONE for number in range(count)]
+    set_ones = [a.text("none")] + [a.get(count + 8)] * (count - 1)
+    return a.segment(
+        a.name(name),
+        a.EMPTY_TUPLE,
+        a.REDUCE,
+        a.get(0) + a.text(f"{name}#state".replace(".", "/")) + b"\x93\x94" + a.get(3),
+        a.DICT + b"".join(b"(" + b"".join(fields[i : i + BATCH]) + b"u" for i in range(0, count, BATCH)),
+        a.LIST + b"".join(b"(" + b"".join(set_ones[i : i + BATCH]) + b"e" for i in range(0, count, BATCH)),
+        a.TUPLE2 + a.APPLY,
+    )
+
+
+def counter_of_what_is_around_it() -> bytes:
+    """Return a list of lists, and of a Counter that is filled in with as many references to it as may be."""
+    name, lists = "collections:Counter", 13_000
+    maker = a.name(name) + a.EMPTY_TUPLE + a.REDUCE
+    setter = a.get(lists + 1) + a.text(f"{name}#state".replace(".", "/")) + b"\x93\x94" + a.get(lists + 4)
+    return a.segment(a.LIST, listed(a.LIST, lists), maker, setter, b"(N" + a.get(0) * 99_000 + a.TUPLE, a.APPLY, b"a")
+
+
 def nested() -> bytes:
     """Return lists in lists, each as deep as may be."""
     deep = a.LIST * (DEFAULT_LIMITS.max_depth - 2) + b"a" * (DEFAULT_LIMITS.max_depth - 3)
@@ -400,6 +424,8 @@ def candidates() -> dict[str, bytes]:
         "shared tuples": shared(),
         "references": references(),
         "nested lists": nested(),
+        "model of unknown fields": model_of_unknown_fields(),
+        "Counter of what is around it": counter_of_what_is_around_it(),
         "chosen ints": chosen_ints(),
         "a few keys and much else": guarded(),
         **{f"keys that hold {kind} again and again": of_keys(*parts) for kind, parts in IN_KEYS.items()},

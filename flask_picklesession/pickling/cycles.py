@@ -105,6 +105,7 @@ class _Measure:
         self._items = items
         self._parts = parts
         self._most = limits.max_expanded
+        self._most_copied = limits.max_copied
         self._deepest = DEEPER_IN_CYCLES * limits.max_depth
         self._steps = steps
         self._paths = MOST_PATHS * max(1, limits.max_expanded // DEFAULT_LIMITS.max_expanded)
@@ -158,7 +159,7 @@ class _Measure:
         return sum(self.sizes[part] for part in self._parts[node] if part not in inside)
 
     def _check(self, size: int, depth: int) -> None:
-        if size > self._most:
+        if size > self._most or size * depth > self._most_copied:
             raise LimitError("max_expanded")
         if depth > self._deepest:
             raise LimitError("max_depth")

@@ -77,12 +77,28 @@ MOST_TYPES = 1 << (_NUMBER_BITS - _NUMBER_SHIFT - INDEX_SHIFT)
 WEIGHT = 10
 HEAVY_SIZE = WEIGHT * ITEM
 
-#: The square of an int's length in bytes, shifted by this, is what it counts in items: making text of it takes a time
-#: that grows so (CVE-2020-10735), 250 microseconds for the longest.
-LONG_SHIFT = 10
 
-# Length -> entry of a short str or bytes. Long ones count more: copying and showing them costs more.
-SHORT = tuple(ITEM + ((length >> 4) << 1) for length in range(256))
+def long_weight(length: int) -> int:
+    """Return the items that an int counts as, beside one.
+
+    Making text of a long one takes a time that grows with the square of its length (CVE-2020-10735), 250 microseconds
+    for the longest; and eight bytes are twenty digits.
+
+    :param length: of its pickle, in bytes.
+    """
+    return max(length * length >> 10, length >> 3)
+
+
+def text_weight(length: int) -> int:
+    """Return the items that a str or bytes counts as, beside one: copying and showing long ones costs more.
+
+    :param length: in bytes.
+    """
+    return length >> 4
+
+
+# Length -> entry of a short str or bytes.
+SHORT = tuple(ITEM + ITEM * text_weight(length) for length in range(256))
 
 MARKER_AS_DATA = SHORT[len(MARKER)]
 
@@ -104,7 +120,8 @@ def layout_for(limits: Limits) -> Layout:
     """Return the tightest layout in which no size of a value within these limits runs into its depth."""
     # Each byte can push one odd item, those of long strings and ints more, and all that is read back from the memo
     # counts again.
-    per_byte = max(ODD, ITEM * limits.max_int_bytes / (1 << LONG_SHIFT)) + 1 / 8
+    longest = limits.max_int_bytes
+    per_byte = max(ODD, ITEM * long_weight(longest) / longest) + 1 / 8
     heavy = ITEM * (limits.max_objects + WEIGHT)
     largest = int(limits.max_value_size * per_byte) + heavy + ITEM * limits.max_expanded
     shift = largest.bit_length()

@@ -10,12 +10,13 @@ from .entries import (
     FLOAT_WEIGHT,
     HASHED,
     KIND_MASK,
-    LONG_SHIFT,
     UNGUARDED,
     WEIGHT,
     Kind,
     extra_of,
     has_flag,
+    long_weight,
+    text_weight,
 )
 
 _MAKER, _HEAVY = int(Kind.MAKER), int(Kind.HEAVY)
@@ -99,12 +100,12 @@ class Graph:
         if state >= 0 and self.is_hashed[state]:
             # The parts of a tuple that is there for this record only.
             self.items[record] += self.items[state] * times
-            parts = self.parts[state] * times
+            parts = self.parts[state]
         else:
-            parts = [state] * times
+            parts = [state]
         if not self.is_guarded[record]:
-            parts = self._emptied(parts)
-        self._put(record, parts)
+            parts = self._emptied(record, parts)
+        self._put(record, parts * times)
 
     def _require_fresh(self, record: int, state: int) -> None:
         """Refuse content that was there before the record: it may not be whole yet, and is taken out of its container.
@@ -119,13 +120,17 @@ class Graph:
         """Tell whether it is a list, dict or set."""
         return not self.is_hashed[node] and not self.is_record[node]
 
-    def _emptied(self, parts: list[int]) -> list[int]:
+    def _emptied(self, record: int, parts: list[int]) -> list[int]:
         """Return what is in the containers that a Counter or a model is filled in with, which are no parts of it.
 
         They are emptied, and have a guard, which the Counter has not.
         """
         found: list[int] = []
-        containers = {part for part in parts if part >= 0 and self._is_container(part)}
+        of_containers = [part for part in parts if part >= 0 and self._is_container(part)]
+        containers = set(of_containers)
+        if len(containers) != len(of_containers) or min(containers, default=record) < record:
+            # What thousands of references lead to would be gone through as often: 36 KB took gigabytes.
+            raise PayloadError("a record filled in with what was there before it, or with one container twice")
         for part in parts:
             if part in containers:
                 found += [*self.parts[part], -self.items[part]]
@@ -166,7 +171,7 @@ class Graph:
                 length = int.from_bytes(data[i:start], "little")
                 i = start + length
                 name = data[start:i]
-                stack.append(-1 - (length * length >> LONG_SHIFT if opcode in _LONGS else length >> 4))
+                stack.append(-1 - (long_weight(length) if opcode in _LONGS else text_weight(length)))
             elif opcode == 0x86 and data[i] == 0x52 and stack[-3] >= _RESTORER:  # TUPLE2 REDUCE POP of a setter
                 state, record, setter = stack.pop(), stack.pop(), stack.pop() ^ _RESTORER
                 self.items[record] += extra_of(setter)

@@ -536,15 +536,16 @@ def _pydantic_shape(cls: Any) -> Shape:
         for name, default in defaults.items():
             if name not in found:
                 found[name] = default()
+        are_set = frozenset(fields_set)
         # Each with whether it was set.
-        _keep(model, {name: (value, name in fields_set) for name, value in values.items() if name not in names})
+        _keep(model, {name: (value, name in are_set) for name, value in values.items() if name not in names})
         object.__setattr__(model, "__dict__", found)
         object.__setattr__(model, "__pydantic_fields_set__", set(names.intersection(fields_set)))
         # Made for this one only. Referred to again and again, they would be gone through as often.
         values.clear()
         fields_set.clear()
-        object.__setattr__(model, "__pydantic_extra__", None)
-        object.__setattr__(model, "__pydantic_private__", None)
+        object.__setattr__(model, "__pydantic_extra__", {} if cls.model_config.get("extra") == "allow" else None)
+        object.__setattr__(model, "__pydantic_private__", {} if cls.__private_attributes__ else None)
 
     def add_fields(stored: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
         values, fields_set = stored

@@ -330,6 +330,8 @@ class PickleSerializer:
             found = find_path(value, path, lambda _item, depth: depth >= bound) or path
             found = found if len(found) < _LONG_PATH else found[:_LONG_PATH] + "..."
             reason = f"nests deeper than {bound} levels, or a walk through its cycles could go {4 * bound} deep"
+        elif limit == "max_expanded":
+            reason = f"is more than a walk may meet: {bound} items (max_expanded), and fewer of what nests deep"
         elif limit == "max_odd_keys":
             reason = (
                 f"has more than {bound} keys of types whose hashes can be made to collide (all but str, bytes and ints "

@@ -34,7 +34,6 @@ from .entries import (
     INDEX_SHIFT,
     ITEM,
     KIND_MASK,
-    LONG_SHIFT,
     MARKER_AS_DATA,
     MOST_EXTRA,
     ODD,
@@ -44,6 +43,8 @@ from .entries import (
     Layout,
     LimitError,
     layout_for,
+    long_weight,
+    text_weight,
 )
 from .limits import DEFAULT_LIMITS, MANY_KEYS, MOST_WALKED, Limits
 from .names import MARKER, read_name
@@ -520,7 +521,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if data[i] != _MEMOIZE:
                 raise PayloadError("a str or bytes without MEMOIZE")
             i += 1
-            entry = ITEM + ((length >> 4) << 1)
+            entry = ITEM + ITEM * text_weight(length)
             remember(entry)
             push(entry)
 
@@ -573,14 +574,14 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if length > max_int_bytes:
                 raise LimitError("max_int_digits")
             i += 2 + length
-            push(ODD + ((length * length >> LONG_SHIFT) << 1))
+            push(ODD + ITEM * long_weight(length))
 
         elif opcode == 0x8B:  # LONG4
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
                 raise LimitError("max_int_digits")
             i += 5 + length
-            push(ODD + ((length * length >> LONG_SHIFT) << 1))
+            push(ODD + ITEM * long_weight(length))
 
         elif opcode == _POP or opcode == 0x31:  # POP, POP_MARK
             # Written where a tuple, or the arguments of a restorer, led back to the value itself, which is read then.
@@ -616,8 +617,9 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             if len(memo) + uncounted > max_objects:
                 raise LimitError("max_objects")
             (entry,) = settle(stack)
-            if entry & size_mask > max_spent:
-                # What stands in the bytes themselves counts, too.
+            size = entry & size_mask
+            # What stands in the bytes themselves counts, too.
+            if size > max_spent or (size >> 1) * (entry // one_deep) > limits.max_copied:
                 raise LimitError("max_expanded")
             is_guarded = odd_keys > 0 or shorts * many_keys > MOST_WALKED
             objects = len(memo) + uncounted

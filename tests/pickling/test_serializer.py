@@ -530,8 +530,12 @@ def with_slot() -> WithSlot:
     return value
 
 
-def nested(depth: int, within: Callable[[Any], Any] = lambda value: [value]) -> Any:
-    value: Any = 1
+def in_a_cycle(value: list[Any]) -> list[Any]:
+    value.append(value)
+    return value
+
+
+def nested(depth: int, within: Callable[[Any], Any] = lambda value: [value], value: Any = 1) -> Any:
     for _level in range(depth):
         value = within(value)
     return value
@@ -553,6 +557,11 @@ class TestLimits:
             pytest.param(lambda: nested(201), "max_depth", id="depth"),
             pytest.param(lambda: nested(50_000), "max_depth", id="recursion"),
             pytest.param(lambda: laughs(30), "max_expanded", id="billion laughs"),
+            # Its text is copied at each level.
+            pytest.param(lambda: nested(50, value=[["text"] * 1000] * 400), "max_expanded", id="texts, deep down"),
+            pytest.param(
+                lambda: nested(50, value=in_a_cycle([["text"] * 1000] * 400)), "max_expanded", id="in a cycle"
+            ),
             pytest.param(lambda: 10**4400, "max_int_digits", id="int"),
             pytest.param(lambda: [10**4400], "max_int_digits", id="nested int"),
             pytest.param(lambda: {float(i): 1 for i in range(3001)}, "max_odd_keys", id="odd keys"),
@@ -582,6 +591,7 @@ class TestLimits:
             pytest.param(lambda: nested(200, lambda value: [value, 1]), id="depth of lists with a MARK"),
             pytest.param(lambda: nested(200, lambda value: (value, 1, 2, 3)), id="depth of tuples with a MARK"),
             pytest.param(lambda: laughs(16), id="shared"),
+            pytest.param(lambda: nested(20, value=[["text"] * 1000] * 400), id="texts, not as deep down"),
             pytest.param(lambda: 10**4297, id="int"),
             pytest.param(lambda: [[] for _ in range(14_999)], id="objects"),
             pytest.param(lambda: ["\u2014" * 30_000], id="text with the opcode's byte"),
@@ -1168,6 +1178,24 @@ class TestOddities:
             serializer.dump_value(Extra(a=1, b=2))  # type: ignore[call-arg]  # what is tested
         with pytest.raises(TypeRefusedError, match="private"):
             serializer.dump_value(Private(a=1))
+
+    def test_model_without_what_it_could_have_comes_back_as_it_was(self) -> None:
+        """Found by an attack: it was unequal, or took no extra field any more."""
+
+        class Extra(pydantic.BaseModel, extra="allow"):
+            a: int
+
+        class Private(pydantic.BaseModel):
+            a: int
+            _unset: int = pydantic.PrivateAttr()
+
+        serializer = PickleSerializer([Extra, Private])
+        for model in (Extra(a=1), Private(a=1)):
+            found: Any = serializer.load_value(serializer.dump_value(model))
+
+            assert found == model
+            assert found.__pydantic_private__ == model.__pydantic_private__
+            assert found.__pydantic_extra__ == model.__pydantic_extra__
 
     def test_zone_without_a_key_is_refused(self, serializer: PickleSerializer) -> None:
         """A zone that was made from a file has no name to find it by."""

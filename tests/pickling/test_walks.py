@@ -143,6 +143,18 @@ def test_is_refused(kind: str) -> None:
         serializer().load_value(NOT_WHAT_THEY_LOOK_LIKE[kind])
 
 
+@pytest.mark.parametrize("times", [1, 2, 5000])
+def test_counter_filled_in_with_what_is_around_it(times: int) -> None:
+    """Found by an attack: what is in a list was gone through for each reference to it, in 36 KB gigabytes."""
+    lists, name = 1000, "collections:Counter"
+    maker = a.name(name) + a.EMPTY_TUPLE + a.REDUCE
+    setter = a.get(lists + 1) + a.text(f"{name}#state".replace(".", "/")) + b"\x93\x94" + a.get(lists + 4)
+    state = b"(" + a.NONE * 3 + a.get(0) * times + a.TUPLE
+
+    with pytest.raises(PayloadError, match="one container twice"):
+        serializer().load_value(a.segment(a.LIST, b"(" + a.LIST * lists + b"e", maker, setter, state, a.APPLY, b"a"))
+
+
 def test_small_ones_are_accepted() -> None:
     """Few levels are within the limits, and show as they are counted."""
     for data in (shared_arguments(2), dropped_attributes(4)):
