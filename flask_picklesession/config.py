@@ -121,10 +121,9 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             values[key.lower()] = read(given.get(key, default))
         except (ValueError, RegistrationError) as error:
             problems.append(f"{PREFIX}{key}: {error}")
-    is_lifetime = values.get("idle_timeout", 0) is None
+    is_idle_timeout = values.get("idle_timeout", 0) is None
     _apply_profile(values, problems)
-    if is_lifetime:
-        _apply_lifetime(config, values, problems)
+    _apply_lifetime(config, values, problems, is_idle_timeout=is_idle_timeout)
     link = None
     try:
         link = _read_link(given, values.get("timeout", DEFAULT_TIMEOUT), largest_record(limits))
@@ -152,17 +151,19 @@ def _apply_profile(values: dict[str, Any], problems: list[str]) -> None:
             )
 
 
-def _apply_lifetime(config: Mapping[str, Any], values: dict[str, Any], problems: list[str]) -> None:
-    """Look at Flask's setting, where it is the idle timeout: a profile makes it shorter, never longer.
+def _apply_lifetime(
+    config: Mapping[str, Any], values: dict[str, Any], problems: list[str], *, is_idle_timeout: bool
+) -> None:
+    """Look at Flask's setting: the cookie's lifetime, and the idle timeout where there is no other one.
 
-    Refuse what Redis would: as an outage, at each request.
+    A profile makes that shorter, never longer. Refuse what Redis would, as an outage at each request, or Flask.
     """
     try:
         lifetime = _seconds(config.get("PERMANENT_SESSION_LIFETIME", _DEFAULT_LIFETIME))
     except ValueError as error:
-        problems.append(f"PERMANENT_SESSION_LIFETIME: {error}; or set {PREFIX}IDLE_TIMEOUT")
+        problems.append(f"PERMANENT_SESSION_LIFETIME: {error}")
         return
-    if values["idle_timeout"] is not None:
+    if is_idle_timeout and values["idle_timeout"] is not None:
         values["idle_timeout"] = min(values["idle_timeout"], lifetime)
 
 

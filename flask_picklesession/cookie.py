@@ -45,11 +45,25 @@ def cookie_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield "SESSION_COOKIE_NAME must be a str of letters, digits and !#$%&'*+-.^_`|~"
     if same_site is not None and (not isinstance(same_site, str) or same_site.lower() not in _SAME_SITE):
         yield 'SESSION_COOKIE_SAMESITE must be "Strict", "Lax", "None" or None.'
-    for setting in ("SESSION_COOKIE_DOMAIN", "SESSION_COOKIE_PATH"):
+    for setting, encoding in (("SESSION_COOKIE_DOMAIN", "idna"), ("SESSION_COOKIE_PATH", "utf-8")):
         value = config.get(setting)
         # Flask takes what is false as not set.
-        if value and (not isinstance(value, str) or _ENDS_ATTRIBUTE.search(value)):
-            yield f"{setting} must be a str without semicolons and control characters, or None."
+        if value and not _is_attribute(value, encoding):
+            yield f"{setting} must be a str that a cookie can have, without semicolons and control characters, or None."
+    for setting in ("SESSION_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY", "SESSION_COOKIE_PARTITIONED"):
+        if not isinstance(config.get(setting), bool | int | str | None):
+            yield f"{setting} must be True or False."
+
+
+def _is_attribute(value: object, encoding: str) -> bool:
+    if not isinstance(value, str) or _ENDS_ATTRIBUTE.search(value):
+        return False
+    try:
+        # As Werkzeug does it.
+        value.partition(":")[0].lstrip(".").encode(encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
 class Outcome(NamedTuple):

@@ -303,6 +303,10 @@ class SessionManager:
             session.fail(error)
             raise
         yield stored
+        if stored.failure is not None:
+            # In an atomic change within this one, and the with-block went on behind it.
+            session.fail(stored.failure)
+            raise stored.failure
         try:
             self.save(stored, signers, is_cookie_due=False, is_single=True)
         except SessionUnavailableError as error:

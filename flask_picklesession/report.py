@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from enum import StrEnum
 
+from blinker import NamedSignal
 from flask import Flask
 
 from . import signals
@@ -50,6 +51,17 @@ class Reporter:
         self._app = app
         self._logged_types: set[str] = set()
 
+    def _send(self, signal: NamedSignal, **arguments: object) -> None:
+        """Send a signal. A receiver that fails keeps neither the session nor other receivers from going on.
+
+        An error there would leave a browser with an id that is over, or a sign-out half-way.
+        """
+        for receiver in signal.receivers_for(self._app):
+            try:
+                receiver(self._app, **arguments)
+            except Exception:
+                logger.exception("a receiver of the signal %s failed", signal.name)
+
     def _is_news(self, type_name: str | None) -> bool:
         """Tell whether a type was not logged before. During a rolling deploy each request may meet it."""
         if type_name is None:
@@ -63,29 +75,29 @@ class Reporter:
 
     def saved(self, handle: str, *, created: bool) -> None:
         """Report a session that was written."""
-        signals.session_saved.send(self._app, handle=handle, created=created)
+        self._send(signals.session_saved, handle=handle, created=created)
 
     def regenerated(self, handle: str, *, old_handle: str) -> None:
         """Report a session that goes on under a new id."""
-        signals.session_regenerated.send(self._app, handle=handle, old_handle=old_handle)
+        self._send(signals.session_regenerated, handle=handle, old_handle=old_handle)
 
     def renewed(self, handle: str, *, old_handle: str) -> None:
         """Report a session that goes on under a new id by itself."""
-        signals.session_renewed.send(self._app, handle=handle, old_handle=old_handle)
+        self._send(signals.session_renewed, handle=handle, old_handle=old_handle)
 
     def reused(self, handle: str) -> None:
         """Report an id that its browser had replaced long ago."""
         logger.warning("session id reused after its renewal")
-        signals.session_reused.send(self._app, handle=handle)
+        self._send(signals.session_reused, handle=handle)
 
     def ended(self, handle: str, reason: EndReason) -> None:
         """Report a session that is over."""
-        signals.session_ended.send(self._app, handle=handle, reason=reason)
+        self._send(signals.session_ended, handle=handle, reason=reason)
 
     def rejected(self, reason: Rejection) -> None:
         """Report a cookie or record that is not accepted: the request gets a new session."""
         logger.warning("session rejected: %s", reason.value)
-        signals.session_rejected.send(self._app, reason=reason)
+        self._send(signals.session_rejected, reason=reason)
 
     def quarantined(self, key: str, error: PayloadError, *, is_logged: bool) -> None:
         """Report a value that cannot be restored and is kept as it is; a type that is not known is logged once.
@@ -94,15 +106,15 @@ class Reporter:
         """
         if is_logged and self._is_news(error.type_name):
             logger.warning("session value quarantined: %s", error.reason)
-        signals.session_quarantined.send(self._app, key=key, type_name=error.type_name)
+        self._send(signals.session_quarantined, key=key, type_name=error.type_name)
 
     def dropped(self, reason: Drop, keys: Sequence[str]) -> None:
         """Report a write that was dropped."""
         logger.warning("session write dropped: %s (%d keys)", reason.value, len(keys))
-        signals.session_dropped.send(self._app, reason=reason, keys=tuple(keys))
+        self._send(signals.session_dropped, reason=reason, keys=tuple(keys))
 
     def unavailable(self, error: Exception) -> SessionUnavailableError:
         """Report a failure of the store, and return the error that becomes the response."""
         logger.error("session store unavailable: %s", error)
-        signals.session_unavailable.send(self._app, reason=str(error))
+        self._send(signals.session_unavailable, reason=str(error))
         return SessionUnavailableError()

@@ -447,10 +447,9 @@ class Save:
             self._revoker.end_one(handle, reason, replacement=goes_on, deadline=self._deadline)
         if new is None:
             return self._ended(base)
-        outcome = self._saved(new, set_id=new.session_id, created=True)
         self._report.ended(base.handle, EndReason.REPLACED)
         self._report.regenerated(new.handle, old_handle=base.handle)
-        return outcome
+        return self._saved(new, set_id=new.session_id, created=True)
 
     def _offer(self, new: _Standing) -> None:
         """Let the response bring the new id although the save fails: nobody must be left with an id that is over."""
@@ -617,9 +616,8 @@ class Save:
             current = conflict
         if merged.given_way:
             self._report.dropped(Drop.QUARANTINED, merged.given_way)
-        outcome = self._saved(successor, set_id=successor.session_id, created=True)
         self._report.renewed(successor.handle, old_handle=base.handle)
-        return outcome
+        return self._saved(successor, set_id=successor.session_id, created=True)
 
     def _put_successor(self, current: _Standing, nonce: bytes, values: dict[str, Stored]) -> _Standing | None:
         # Only renewals by a cookie come here: the id is known.
@@ -807,21 +805,13 @@ class Save:
 
     def _saved(self, standing: _Standing, *, set_id: str | None, created: bool) -> Outcome:
         self._session.adopt_saved(standing.session_id, standing.handle, standing.record, standing.values, self._changes)
-        outcome = self._kept_for_error_page(Outcome(set_id=set_id))
         self._report.saved(standing.handle, created=created)
-        return outcome
+        return Outcome(set_id=set_id)
 
     def _ended(self, base: _Standing) -> Outcome:
         self._session.forget()
-        outcome = self._kept_for_error_page(Outcome(delete=True))
         self._report.ended(base.handle, EndReason.DESTROYED)
-        return outcome
-
-    def _kept_for_error_page(self, outcome: Outcome) -> Outcome:
-        """Note what the cookie is to be, before a signal is sent: where its receiver raises, the error page sets it."""
-        if outcome != Outcome():
-            self._session.last_outcome = outcome
-        return outcome
+        return Outcome(delete=True)
 
     def _dropped(self, reason: Drop) -> Outcome:
         if not self._changes and not self._session.is_save_asked_for:

@@ -137,8 +137,6 @@ class TestValues:
 
         (problem,) = caught.value.problems
         assert problem.startswith("PERMANENT_SESSION_LIFETIME: must be ")
-        assert problem.endswith("; or set PICKLESESSION_IDLE_TIMEOUT")
-        assert read_settings({**given, "PICKLESESSION_IDLE_TIMEOUT": 60}).idle_timeout == 60
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -313,8 +311,11 @@ class TestInstallation:
         [
             ("NAME", ["", "a;b", "a b", "a=b", "\u00e9", 5, None]),
             ("SAMESITE", ["", "bogus", 5, True]),
-            ("DOMAIN", [5, True, "a;b", "a\nb"]),
-            ("PATH", [5, "/a;b", "/\x00"]),
+            ("DOMAIN", [5, True, "a;b", "a\nb", "example..com", "a" * 70 + ".com", "\ud800.com"]),
+            ("PATH", [5, "/a;b", "/\x00", "/\ud800"]),
+            ("HTTPONLY", [[], {}]),
+            ("SECURE", [["x"]]),
+            ("PARTITIONED", [{}]),
         ],
     )
     def test_extension_names_the_settings_of_a_cookie_that_is_none(
@@ -341,6 +342,17 @@ class TestInstallation:
     ) -> None:
         """As Flask and Werkzeug do."""
         PickleSession(make_app(**{f"SESSION_COOKIE_{name}": value for name, value in settings.items()}))
+
+    @pytest.mark.parametrize("lifetime", [None, "3600", timedelta.max])
+    @pytest.mark.parametrize("idle_timeout", [None, 60])
+    def test_extension_names_a_lifetime_that_is_none(
+        self, make_app: Callable[..., Flask], lifetime: object, idle_timeout: int | None
+    ) -> None:
+        """Found by an attack: with an idle timeout of its own, each permanent session was an error."""
+        app = make_app(PERMANENT_SESSION_LIFETIME=lifetime, PICKLESESSION_IDLE_TIMEOUT=idle_timeout)
+
+        with pytest.raises(ConfigurationError, match="PERMANENT_SESSION_LIFETIME: must be "):
+            PickleSession(app)
 
     def test_init_app_installs_the_interface(self, redis_url: str) -> None:
         """The extension can be made before the application."""
