@@ -24,7 +24,7 @@ from flask_picklesession.pickling.unpickler import BATCH
 from flask_picklesession.pickling.verifier import GUARDED_OBJECT
 from tests.pickling import assembler as a
 from tests.pickling import test_cycles
-from tests.pickling.models import Single, make_allow
+from tests.pickling.models import Point, Single, make_allow
 from tests.pickling.test_bypasses import MODULUS
 
 from .measure import progress, table
@@ -321,6 +321,14 @@ def colliding(make: Callable[[int], Any], count: int, size: int) -> list[Any]:
     return [{make((place * size + number) * MODULUS + place) for number in range(size)} for place in range(count)]
 
 
+def copied(lists: int, others: int) -> Any:
+    """Return lists that lead to the same NamedTuples, which have no guard, and others, all in one that they lead back to."""
+    around: list[Any] = []
+    points = [Point(around, 0) for _number in range(1000)]
+    around += [points[:] for _list in range(lists)] + [[around] * 4 for _list in range(others)]
+    return around
+
+
 def beside_a_cycle(value: Any) -> Any:
     """Return a value in a list that holds itself, and two keys that are looked at."""
     around: list[Any] = [value, {0.5, 1.5}]
@@ -438,6 +446,12 @@ def candidates() -> dict[str, bytes]:
         "edges that know both ends": cyclic(lambda: test_cycles.star(2400)[0]),
         "models that know their parents": cyclic(lambda: test_cycles.family(2400, 0)),
         "models of three levels": cyclic(lambda: test_cycles.family(30, 60)),
+        **{
+            f"lists with references back, and {lists} of what has no guard": cyclic(
+                lambda lists=lists: copied(lists, 9000)
+            )  # type: ignore[misc]
+            for lists in (0, 2, 5, 30)
+        },
         **referring_kinds(),
         **keyed_kinds(),
     }

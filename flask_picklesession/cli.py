@@ -50,7 +50,7 @@ def _audit(state: AppState, cursor: str = "0") -> Audit:
     if not app.secret_key:
         raise click.ClickException("There is no SECRET_KEY: this application has no sessions.")
     return Audit(
-        state.store, state.signers(app).record, state.settings.allow.names(), state.settings.limits, cursor=cursor
+        state.store, state.signers(app).record, state.settings.allow.forms(), state.settings.limits, cursor=cursor
     )
 
 

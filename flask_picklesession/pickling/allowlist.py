@@ -273,9 +273,14 @@ class AllowList:
         """Return class -> what makes a str of its instances."""
         return dict(self._conversions)
 
-    def names(self) -> frozenset[str]:
-        """Return all names, aliases among them, under which something is allowed."""
-        return frozenset(self._names)
+    def forms(self) -> frozenset[str]:
+        """Return all names under which something is allowed, aliases among them, for each way in which it is stored."""
+        return frozenset(
+            name + suffix
+            for allowed in self._by_class.values()
+            for name in (allowed.name, *allowed.aliases)
+            for suffix, _kind, _restorer in allowed.restorers
+        )
 
     def entries(self) -> dict[bytes, int]:
         """Return written name -> what stands for its restorer in the verifier."""

@@ -70,7 +70,7 @@ def check_cycles(
     steps = raised * (SPARE_STEPS + len(data) * STEPS_PER_THREE_BYTES // 3)
     if is_guarded:
         steps = min(steps, raised * MOST_STEPS_GUARDED)
-    guarded = Guarded(graph, steps)
+    guarded = Guarded(graph, steps, limits.max_objects_in_cycles(is_guarded=is_guarded))
     # All of it, also what was thrown away: that is hashed, and freed.
     _Measure(guarded.items, guarded.parts, limits, guarded.steps).run(range(len(guarded.items)))
     if not graph.keys:
@@ -204,7 +204,7 @@ class _Measure:
             # Those to itself lead nowhere.
             references.pop(node, None)
             if references:
-                self._own[node] = self.sizes[node], dict(references)
+                self._own[node] = self.sizes[node], references
             else:
                 del self._references[node]
 
@@ -221,7 +221,9 @@ class _Measure:
 
     def _go_on(self, node: int, hops: int) -> None:
         """Let the references of a closed node go on to what was closed since."""
-        references, (own_size, own_references) = self._references[node], self._own[node]
+        own_size, own_references = self._own[node]
+        # Those that it was closed with are still asked for.
+        references = self._references[node] = dict(self._references[node])
         if hops > DEEPEST:
             raise LimitError("max_depth")
         for target in [target for target in references if self._state[target] == _CLOSED]:
@@ -229,6 +231,7 @@ class _Measure:
             further = self._references.get(target, {})
             if further:
                 self._go_on(target, hops + 1)
+                further = self._references.get(target, {})
             self._spend(len(further) + 1)
             self.sizes[node] += count * (self.sizes[target] - own_size)
             self._depths[node] = max(self._depths[node], at + self._depths[target])

@@ -21,14 +21,16 @@ class Guarded:
 
     :param graph: what is not changed.
     :param steps: how many references may be looked at.
+    :param most: nodes that there may be, with the copies: each costs as much as any other.
     :raises LimitError: if there are more, or if a walk never ends.
     """
 
-    def __init__(self, graph: Graph, steps: int) -> None:
+    def __init__(self, graph: Graph, steps: int, most: int) -> None:
         #: As those of a graph, with those of the copies behind them.
         self.items, self.parts = list(graph.items), list(graph.parts)
         #: How many references may still be looked at.
         self.steps = steps
+        self._most = most
         self._loose = {node for node, is_guarded in enumerate(graph.is_guarded) if not is_guarded and graph.parts[node]}
         if self._loose:
             self._drop_loops()
@@ -73,6 +75,8 @@ class Guarded:
             self._spend(len(parts) + 1)
             for part in parts:
                 if part in self._loose and part not in copies:
+                    if len(self.items) >= self._most:
+                        raise LimitError("max_objects")
                     copies[part] = len(self.items)
                     self.items.append(self.items[part])
                     self.parts.append([])

@@ -70,7 +70,7 @@ def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) ->
     """Return the tree of a session: a dict whose values are segments, each read in turn.
 
     :param payload: the bytes, whoever wrote them.
-    :param allowed: the names of the allow-list, to mark those that are not on it; ``None`` marks none.
+    :param allowed: what :meth:`.allowlist.AllowList.forms` returns, to mark what is not among that; ``None``: none.
     """
     root = inspect_value(payload, allowed=allowed)
     if root.kind == "dict":
@@ -221,13 +221,17 @@ class _Machine:
     def name(self, module: str, name: str, start: int | None = None) -> None:
         if module == MARKER:
             type_name = read_name(name[:MAX_NAME].encode("ascii", "replace"))
-            suffix = STATE_SUFFIX if name.endswith(STATE_SUFFIX) else ""
+            suffix = "".join(name[:MAX_NAME].partition("#")[1:])
         else:
             # Of another pickle: the names that it would import.
             type_name, suffix = shown_name(f"{module}:{name}"), ""
         refused = None
-        if self._allowed is not None and (module != MARKER or type_name not in self._allowed):
-            refused = "not on the allow-list"
+        if self._allowed is not None:
+            if module != MARKER or type_name not in self._allowed:
+                refused = "not on the allow-list"
+            elif type_name + suffix not in self._allowed:
+                # Such as a dataclass that has become a NamedTuple.
+                refused = "stored in a way in which its class is not restored"
         self._push(Node("name", type_name=type_name, value=suffix, refused=refused), start)
 
     def stack_name(self) -> None:

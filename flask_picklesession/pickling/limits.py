@@ -21,6 +21,11 @@ MANY_KEYS = 256
 LEVELS_EXPANDED = 24
 
 
+#: Part of the objects that a value may have which is verified and measured as a graph; and of these, and of the items
+#: that hashing may meet, where it is built by the guarded unpickler, too.
+PART_IN_CYCLES, PART_GUARDED = 0.8, 0.6
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of one payload and of each value in it. What exceeds one is refused when it is stored.
@@ -50,9 +55,9 @@ class Limits:
     max_items: int = 100_000
 
     #: Containers, records, str, bytes and restored values in one value, each shared one once; paths and networks count
-    #: tenfold. In a value with cycles and with keys whose hash a writer can choose, three fifths of that, and fewer
-    #: where it has all the bytes that it may have. Each costs some microseconds to verify and build, however small it
-    #: is: this bounds the worst of ``benchmarks/worst.py``.
+    #: tenfold. In a value with cycles, four fifths of that; and with keys whose hash a writer can choose, three fifths,
+    #: and fewer where it has all the bytes that it may have. Each costs some microseconds to verify and build, however
+    #: small it is: this bounds the worst of ``benchmarks/worst.py``.
     max_objects: int = 15_000
 
     #: Decimal digits of an int: what CPython converts to text (CVE-2020-10735).
@@ -71,6 +76,13 @@ class Limits:
                 raise ValueError(f"{field.name} must be an int of at least 1")
         if self.max_depth > DEEPEST:
             raise ValueError(f"max_depth must be at most {DEEPEST}")
+
+    def max_objects_in_cycles(self, *, is_guarded: bool) -> int:
+        """Return how many objects a value with cycles may have.
+
+        :param is_guarded: whether it will be built by the guarded unpickler.
+        """
+        return int(self.max_objects * (PART_GUARDED if is_guarded else PART_IN_CYCLES))
 
     @property
     def max_copied(self) -> int:

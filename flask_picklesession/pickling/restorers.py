@@ -387,8 +387,8 @@ def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callab
             raise Refused(f"has more than {MAX_PATH} characters")
         if _separators(text) >= MAX_PATH_PARTS:
             raise Refused(f"has more than {MAX_PATH_PARTS} parts")
-        # PureWindowsPath("./c:foo") is written as what begins with a drive.
-        if cls is PureWindowsPath and ":" in text and cls(text) != value:
+        # PureWindowsPath("./c:foo") is written as what begins with a drive, and ("//server/", "share") as one root.
+        if cls is PureWindowsPath and (":" in text or text.startswith("\\")) and cls(text) != value:
             raise Refused("is not what its text says")
         return (text,)
 

@@ -46,7 +46,7 @@ from .entries import (
     long_weight,
     text_weight,
 )
-from .limits import DEFAULT_LIMITS, MANY_KEYS, MOST_WALKED, Limits
+from .limits import DEFAULT_LIMITS, MANY_KEYS, MOST_WALKED, PART_GUARDED, Limits
 from .names import MARKER, read_name
 
 # ruff: noqa: SIM108, SIM109 - ternaries and `in (...)` cost more than plain branches and comparisons of ints.
@@ -69,10 +69,6 @@ _MORE = DOUBLED | MOST_EXTRA << EXTRA_SHIFT
 
 _MARKER_TEXT = MARKER.encode("ascii")
 _MARKER_LENGTH = len(_MARKER_TEXT)
-
-#: Part of the objects, and of the items that hashing may meet, that a value may have which is verified, measured as a
-#: graph and built by the guarded unpickler.
-PART_GUARDED = 0.6
 
 #: Bytes that an object takes as long as which the guarded unpickler builds, and a container with keys once more; and
 #: how many there may be of all, for each byte that a value may have, with cycles and without.
@@ -630,7 +626,7 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                     raise LimitError("max_objects")
             if has_cycles:
                 most_odd_size = granted + int((most_odd_size - granted) * PART_GUARDED)
-                if is_guarded and objects > max_objects * PART_GUARDED:
+                if objects > limits.max_objects_in_cycles(is_guarded=is_guarded):
                     raise LimitError("max_objects")
                 if odd_size > most_odd_size:
                     raise LimitError("max_odd_keys")

@@ -314,4 +314,4 @@ def test_names_of_default_types_are_pinned() -> None:
         "zoneinfo:ZoneInfo",
     }  # fmt: skip
 
-    assert {name for name in AllowList().names() if "#" not in name} >= defaults
+    assert {name for name in AllowList().forms() if "#" not in name} >= defaults

@@ -117,7 +117,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "twenty friends": lambda: friends(20),
     "board of nine": lambda: board(9),
     "board of 42": lambda: board(42),
-    "tree of thousands": lambda: tree(60, 60),
+    "tree of thousands": lambda: tree(50, 55),
 }
 
 
@@ -218,7 +218,7 @@ def test_models_that_are_endless() -> None:
 
 def test_limit_can_be_raised() -> None:
     """An application that keeps a large tree or a board may say so."""
-    roomy = cold(max_expanded=2 * 10**7)
+    roomy = cold(max_expanded=2 * 10**7, max_objects=20_000)
 
     assert len(roomy.load_value(roomy.dump_value(tree(60, 60))).children) == 60
     assert len(roomy.load_value(roomy.dump_value(board(9)))) == 9
@@ -458,6 +458,22 @@ def test_containers_with_keys_count_where_these_are_looked_at(beside: list[Any])
     assert cold().dump_value([beside, {0.5, 1.5}, rest, [{None: None} for _ in range(most)]])
     with pytest.raises(LimitExceededError) as caught:
         cold().dump_value([beside, {0.5, 1.5}, rest, [{None: None} for _ in range(more)]])
+
+    assert caught.value.limit == "max_objects"
+
+
+def test_copies_of_what_has_no_guard() -> None:
+    """Found by an attack: 63 lists that lead to the same thousand NamedTuples took more than all else."""
+
+    def lists(count: int, size: int) -> list[Any]:
+        around: list[Any] = []
+        points = [Point(around, 0) for _number in range(size)]
+        around += [points[:] for _number in range(count)]
+        return around
+
+    assert cold().dump_value(lists(2, 20))
+    with pytest.raises(LimitExceededError) as caught:
+        cold().dump_value(lists(15, 1000))
 
     assert caught.value.limit == "max_objects"
 

@@ -480,8 +480,14 @@ def test_what_could_not_be_found_again_is_refused(make: Callable[[], Any], path:
 
 @pytest.mark.parametrize(
     "path",
-    [PureWindowsPath("./c:foo"), PureWindowsPath("d/c:foo").relative_to("d"), PureWindowsPath("c:/a:b")],
-    ids=range(3),
+    [
+        PureWindowsPath("./c:foo"),
+        PureWindowsPath("d/c:foo").relative_to("d"),
+        PureWindowsPath("c:/a:b"),
+        PureWindowsPath("//server/", "share", "dir"),
+        PureWindowsPath("//server/share/dir"),
+    ],
+    ids=itertools.count(),
 )
 def test_path_that_looks_like_a_drive(serializer: PickleSerializer, path: PureWindowsPath) -> None:
     """Found in review: in Python 3.11 its text is that of another path. Refused there, and else it comes back."""
