@@ -30,7 +30,7 @@ _COOKIE = re.compile(rf"[A-Za-z0-9_-]{{{_ID_LENGTH + _MARK_LENGTH}}}\.[A-Za-z0-9
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # What ends an attribute of the cookie, or its header.
-_ENDS_ATTRIBUTE = re.compile("[;\x00-\x1f\x7f]")
+_ENDS_ATTRIBUTE = re.compile("[;\x00-\x20\x7f]")
 
 _SAME_SITE = ("strict", "lax", "none")
 
@@ -49,7 +49,17 @@ def cookie_problems(config: Mapping[str, Any]) -> Iterator[str]:
         value = config.get(setting)
         # Flask takes what is false as not set.
         if value and not _is_attribute(value, encoding):
-            yield f"{setting} must be a str that a cookie can have, without semicolons and control characters, or None."
+            yield f"{setting} must be a str that a cookie can have, without semicolons and spaces, or None."
+    if isinstance(name, str) and name.startswith(("__Host-", "__Secure-")) and not config.get("SESSION_COOKIE_SECURE"):
+        yield "SESSION_COOKIE_SECURE must be True where SESSION_COOKIE_NAME begins with __Host- or __Secure-."
+    if isinstance(name, str) and name.startswith("__Host-"):
+        # RFC 6265bis, 4.1.3.2.
+        if config.get("SESSION_COOKIE_DOMAIN"):
+            yield "SESSION_COOKIE_DOMAIN must be None where SESSION_COOKIE_NAME begins with __Host-."
+        if (config.get("SESSION_COOKIE_PATH") or config.get("APPLICATION_ROOT") or "/") != "/":
+            yield 'SESSION_COOKIE_PATH must be "/" where SESSION_COOKIE_NAME begins with __Host-.'
+    if isinstance(same_site, str) and same_site.lower() == "none" and not config.get("SESSION_COOKIE_SECURE"):
+        yield 'SESSION_COOKIE_SECURE must be True where SESSION_COOKIE_SAMESITE is "None".'
     for setting in ("SESSION_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY", "SESSION_COOKIE_PARTITIONED"):
         if not isinstance(config.get(setting), bool | int | str | None):
             yield f"{setting} must be True or False."

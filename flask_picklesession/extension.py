@@ -100,8 +100,14 @@ class PickleSession:
             revoker = self._revoker(state, signers)
             # It may come out of a form, too.
             keep = keep if is_handle(keep) else None
-            scanned = revoker.end_scanned(digest, keep=keep)[0] if scan else 0
-            return scanned + revoker.end_user(digest, keep=keep)
+            scanned = 0
+            try:
+                if scan:
+                    scanned, _unread = revoker.end_scanned(digest, keep=keep)
+            finally:
+                # Also behind what only a newer version can end.
+                count = revoker.end_user(digest, keep=keep)
+            return scanned + count
 
     def revoke_all(self) -> tuple[int, int]:
         """End all sessions of the application.

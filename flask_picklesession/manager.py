@@ -302,10 +302,14 @@ class SessionManager:
         except SessionUnavailableError as error:
             session.fail(error)
             raise
-        yield stored
+        try:
+            yield stored
+        finally:
+            # In an atomic change within this one.
+            if stored.failure is not None:
+                session.fail(stored.failure)
         if stored.failure is not None:
-            # In an atomic change within this one, and the with-block went on behind it.
-            session.fail(stored.failure)
+            # The with-block went on behind it.
             raise stored.failure
         try:
             self.save(stored, signers, is_cookie_due=False, is_single=True)

@@ -311,7 +311,7 @@ class TestInstallation:
         [
             ("NAME", ["", "a;b", "a b", "a=b", "\u00e9", 5, None]),
             ("SAMESITE", ["", "bogus", 5, True]),
-            ("DOMAIN", [5, True, "a;b", "a\nb", "example..com", "a" * 70 + ".com", "\ud800.com"]),
+            ("DOMAIN", [5, True, "a;b", "a b.com", "a\nb", "example..com", "a" * 70 + ".com", "\ud800.com"]),
             ("PATH", [5, "/a;b", "/\x00", "/\ud800"]),
             ("HTTPONLY", [[], {}]),
             ("SECURE", [["x"]]),
@@ -332,7 +332,7 @@ class TestInstallation:
         "settings",
         [
             {"SAMESITE": "lax"},
-            {"NAME": "__Host-session"},
+            {"NAME": "__Host-session", "SECURE": True},
             {"DOMAIN": ".example.org", "PATH": "/shop"},
             {"DOMAIN": False},
         ],
@@ -342,6 +342,27 @@ class TestInstallation:
     ) -> None:
         """As Flask and Werkzeug do."""
         PickleSession(make_app(**{f"SESSION_COOKIE_{name}": value for name, value in settings.items()}))
+
+    @pytest.mark.parametrize(
+        ("settings", "wrong"),
+        [
+            ({"NAME": "__Host-s"}, "SECURE"),
+            ({"NAME": "__Secure-s"}, "SECURE"),
+            ({"NAME": "__Host-s", "SECURE": True, "DOMAIN": "example.org"}, "DOMAIN"),
+            ({"NAME": "__Host-s", "SECURE": True, "PATH": "/shop"}, "PATH"),
+            ({"SAMESITE": "None"}, "SECURE"),
+        ],
+    )
+    def test_extension_names_what_browsers_refuse(
+        self, make_app: Callable[..., Flask], settings: dict[str, object], wrong: str
+    ) -> None:
+        """Nobody would ever have a session."""
+        app = make_app(**{f"SESSION_COOKIE_{name}": value for name, value in settings.items()})
+
+        with pytest.raises(ConfigurationError, match=f"SESSION_COOKIE_{wrong} must be .* where ") as caught:
+            PickleSession(app)
+
+        assert len(caught.value.problems) == 1
 
     @pytest.mark.parametrize("lifetime", [None, "3600", timedelta.max])
     @pytest.mark.parametrize("idle_timeout", [None, 60])

@@ -372,7 +372,7 @@ class _Response:
 
 
 #: Seconds that a request may take: it waits for the others.
-PATIENT = 600
+PATIENT = 300
 
 
 def _soon() -> float:

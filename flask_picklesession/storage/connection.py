@@ -671,8 +671,9 @@ def _translated(deadline: float) -> Iterator[None]:
         yield
     except ResponseError:
         raise
-    except (RedisError, OSError, RedisClusterException) as error:
-        # RedisClusterException is none of redis-py's RedisErrors.
+    except (RedisError, OSError, RedisClusterException, ValueError, TypeError) as error:
+        # RedisClusterException is none of redis-py's RedisErrors. The last two are raised by its parsers, and by what
+        # turns replies into numbers, where they are no replies to what was asked.
         raise _lost(error, maybe_applied=True) from error
 
 

@@ -504,6 +504,15 @@ class TestClients:
             assert browser.ask(count) == 3
             assert browser.ask(count) == 4
 
+    def test_reply_to_another_command(self, server: Server, prefix: str) -> None:
+        """Found by an attack: redis-py, which makes a number of it, raised what is none of its errors."""
+        with Proxy(server.port) as proxy, redis.Redis(port=proxy.port, protocol=2) as client:
+            link = from_client(client)
+            proxy.next("ZADD", lambda exchange: exchange.answer(b"$3\r\nabc\r\n"))
+
+            with pytest.raises(StoreUnavailableError):
+                link.call(soon(), "ZADD", f"{prefix}user:ada", "1", "a", "INCR")
+
     @pytest.mark.parametrize("command", ["SET", "GETRANGE", "PTTL"])
     def test_lost_pipeline_in_a_cluster(
         self, start: Start, server_binary: str, tmp_path: Path, prefix: str, command: str
