@@ -50,9 +50,11 @@ def cookie_problems(config: Mapping[str, Any]) -> Iterator[str]:
         # Flask takes what is false as not set.
         if value and not _is_attribute(value, encoding):
             yield f"{setting} must be a str that a cookie can have, without semicolons and spaces, or None."
-    if isinstance(name, str) and name.startswith(("__Host-", "__Secure-")) and not config.get("SESSION_COOKIE_SECURE"):
+    # Browsers do not mind the case (RFC 6265bis, 5.6).
+    prefix = name.lower() if isinstance(name, str) else ""
+    if prefix.startswith(("__host-", "__secure-")) and not config.get("SESSION_COOKIE_SECURE"):
         yield "SESSION_COOKIE_SECURE must be True where SESSION_COOKIE_NAME begins with __Host- or __Secure-."
-    if isinstance(name, str) and name.startswith("__Host-"):
+    if prefix.startswith("__host-"):
         # RFC 6265bis, 4.1.3.2.
         if config.get("SESSION_COOKIE_DOMAIN"):
             yield "SESSION_COOKIE_DOMAIN must be None where SESSION_COOKIE_NAME begins with __Host-."

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask, current_app, has_app_context, has_request_context
+from flask import session as request_session
 
 from .exceptions import ConfigurationError, NewerRecordError, SessionNotFoundError, StoreUnavailableError
 from .interface import EXTENSION_KEY, AppState, PickleSessionInterface
@@ -131,7 +132,10 @@ class PickleSession:
         with self._managing() as (app, state, signers):
             if not is_handle(handle):
                 raise SessionNotFoundError
-            session = state.open(app, handle, state.budget())
+            # What newer workers have put in records of the request's own session goes along.
+            own = request_session._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
+            kept = own.kept if isinstance(own, Session) else None
+            session = state.open(app, handle, state.budget(), kept)
             # Loads it: whoever opens a session wants to know whether it is there.
             _ = session.new
             yield session
@@ -164,7 +168,10 @@ def _digest_of(state: AppState, user_id: object) -> bytes | None:
         return None
     if not isinstance(user_id, IDENTITY_TYPES):
         raise TypeError(f"a user id is a str, an int or a UUID, not {type(user_id).__qualname__}")
-    return state.user_digest(str(user_id))
+    # A subclass, such as a member of a StrEnum, may have a text of its own.
+    if isinstance(user_id, str):
+        return state.user_digest(str.__str__(user_id))
+    return state.user_digest(int.__repr__(user_id) if isinstance(user_id, int) else str(user_id))
 
 
 def _step_seconds(state: AppState) -> float:

@@ -45,6 +45,8 @@ from .user_sessions import UserSessions
 #: Bytes that are written to tell the items of three lists apart: several times what three values may take.
 MOST_APART = 4_000_000
 
+#: Bytes that can be written in the time that it takes to begin with an item.
+BYTES_PER_ITEM = 16
 
 #: Ids that a session is tried to go on under.
 MOST_ATTEMPTS = 3
@@ -226,6 +228,10 @@ class Save:
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
+        elif self._loaded.record is not None and not self._names_a_user:
+            # A key that stood before another one was taken out: nobody has proven anything.
+            before = self._loaded.record
+            record = record._replace(authenticated=before.authenticated, deadline=before.deadline)
         handle = handle_of(session_id)
         storage_key = self._store.storage_key(handle)
         new = _Standing(session_id, handle, storage_key, record, values)
@@ -397,7 +403,8 @@ class Save:
         try:
             new = self._put_first_replacement(base, inherit)
         except _Gone:
-            return self._dropped(Drop.ENDED)
+            # Somebody ended it before it began. The old one ends all the same, where this request signs out of it.
+            return self._left_without(base, inherit)
         while True:
             reason = EndReason.REPLACED if new else EndReason.DESTROYED
             # Whoever ends the old id ends the new one, too, unless that is another user's.
@@ -434,7 +441,7 @@ class Save:
                 with self._taken_back_on_failure(new):
                     new = self._put_replacement(new, base, current, inherit)
             except _Gone:
-                return self._dropped(Drop.ENDED)
+                return self._left_without(base, inherit)
         if new is not None:
             # It is over, whatever comes of the rest.
             self._offer(new)
@@ -447,14 +454,27 @@ class Save:
             self._revoker.end_one(handle, reason, replacement=goes_on, deadline=self._deadline)
         if new is None:
             return self._ended(base)
+        outcome = self._saved(new, set_id=new.session_id, created=True)
         self._report.ended(base.handle, EndReason.REPLACED)
         self._report.regenerated(new.handle, old_handle=base.handle)
-        return self._saved(new, set_id=new.session_id, created=True)
+        return outcome
+
+    def _left_without(self, base: _Standing, inherit: Record | None) -> Outcome:
+        """Drop a write whose new id was ended before the old one was."""
+        if inherit is None and base.record.user_digest != ANONYMOUS:
+            self._revoker.end(base.handle, EndReason.DESTROYED, deadline=self._deadline)
+        return self._dropped(Drop.ENDED)
 
     def _offer(self, new: _Standing) -> None:
         """Let the response bring the new id although the save fails: nobody must be left with an id that is over."""
         self._session.replacement = new.session_id
         self._session.is_replacement_permanent = self._session.permanent
+
+    @property
+    def _names_a_user(self) -> bool:
+        """Whether this request says who signs in. It may also have taken out a key that stood before another one."""
+        named = next((key for key in self._session.identity_keys if key in self._session), None)
+        return named is None or self._changes.touches(named)
 
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest
@@ -525,7 +545,7 @@ class Save:
 
     def _replace_gone(self, base: _Standing, new: _Standing | None, reason: EndReason | None) -> Outcome:
         """Decide what becomes of the new record where the old one was gone already."""
-        is_login = self._user_digest != ANONYMOUS and self._is_new_identity(base)
+        is_login = self._user_digest != ANONYMOUS and self._is_new_identity(base) and self._names_a_user
         if new is None or not is_login:
             self._abandon(new)
             return self._dropped(Drop.ENDED)
@@ -847,7 +867,7 @@ class _Apart:
         :raises ValueError: if it was too much.
         """
         written = self._serializer.written(item, self._kept)
-        self._left -= len(written)
+        self._left -= len(written) + BYTES_PER_ITEM
         if self._left < 0:
             raise ValueError("items that take too much to be told apart")
         return written

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import sha256
+from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeVar, overload
 from uuid import UUID
 
@@ -148,7 +149,8 @@ class Session(SessionMixin):
         self.budget = budget
         #: Fields that this worker does not know, of all that was built in the request.
         self.kept = KeptFields() if kept is None else kept
-        self._is_loaded = False
+        self._is_loaded = self._is_being_loaded = False
+        self._loading = RLock()
         self._not_built = 0
         self._failed: SessionUnavailableError | None = None
         #: The id under which the session goes on although the save failed: the old one may be over.
@@ -165,15 +167,22 @@ class Session(SessionMixin):
     # -- loading
 
     def _load(self) -> None:
-        self._is_loaded = True
-        try:
-            loaded = self._loader.load(self)
-        except SessionUnavailableError as error:
-            # From here on the session is quiet: an extension that asks again for its error page (Flask-Login does, in
-            # every response) must not fail again, nor wait again.
-            self._failed = error
-            raise
-        self._adopt(loaded)
+        # Threads of one request (``copy_current_request_context``) wait for the first of them. A receiver of a signal
+        # that is sent meanwhile, in the same thread, finds nothing.
+        with self._loading:
+            if self._is_loaded or self._is_being_loaded:
+                return
+            self._is_being_loaded = True
+            try:
+                self._adopt(self._loader.load(self))
+            except SessionUnavailableError as error:
+                # From here on the session is quiet: an extension that asks again for its error page (Flask-Login does,
+                # in every response) must not fail again, nor wait again.
+                self._failed = error
+                raise
+            finally:
+                self._is_being_loaded = False
+                self._is_loaded = True
 
     def _adopt(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -183,6 +192,8 @@ class Session(SessionMixin):
         self._live = {key: _unbuilt(key, value) for key, value in loaded.values.items()}
         # The values as they were handed out first.
         self._built: dict[str, Any] = {}
+        # Of those that have gained fields since they were stored: what was written for them then.
+        self._as_built: dict[str, bytes | None] = {}
         self._quarantined: dict[str, str] = {}
         # Whether keys are those that were loaded, each with the object that was handed out for it.
         self._is_as_loaded = True
@@ -196,6 +207,12 @@ class Session(SessionMixin):
 
     def _build(self, key: str) -> Any:
         """Build a stored value and keep it; move it aside if it cannot be restored."""
+        with self._loading:
+            # Another thread of the request may have been quicker: both are to have the same object.
+            value = self._live.get(key, _MISSING)
+            return self._build_now(key) if value is _UNBUILT else value
+
+    def _build_now(self, key: str) -> Any:
         try:
             value = self._load_value(key)
             if key == "_flashes" and not _are_flashes(value):
@@ -214,10 +231,12 @@ class Session(SessionMixin):
         if self._not_built >= MOST_NOT_BUILT:
             raise PayloadError("too many other values could not be built")
         try:
-            return self._serializer.load_value(self._stored[key], self.kept)
+            value = self._serializer.load_value(self._stored[key], self.kept)
         except NotBuiltError:
             self._not_built += 1
             raise
+        self._as_built[key] = self._serializer.as_built(value, self.kept)
+        return value
 
     def _build_all(self) -> dict[str, Any]:
         if not self._is_loaded:
@@ -537,7 +556,8 @@ class Session(SessionMixin):
             if stored is _MISSING or value is None:
                 assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self.kept)
                 continue
-            changed = self._serializer.same_value(value, stored, path=_path(key), kept=self.kept)
+            as_built = self._as_built.get(key) if value is self._built.get(key, _MISSING) else None
+            changed = self._serializer.same_value(value, stored, _path(key), self.kept, as_built)
             if changed is not None:
                 assigned[key] = changed
         if self._is_as_loaded:
@@ -588,6 +608,8 @@ class Session(SessionMixin):
         before = self._stored
         for key, stored in values.items():
             if stored is changes.assigned.get(key, _MISSING):
+                # From now on told from that.
+                self._as_built.pop(key, None)
                 continue
             if not changes.touches(key) and (
                 stored is before.get(key, _MISSING) or (key in self._live and is_same(before.get(key), stored))

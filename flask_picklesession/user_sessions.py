@@ -122,7 +122,7 @@ class UserSessions:
         :param idle_timeout: returns the seconds that a session lives on without use: tells when it was used last.
         :raises StoreUnavailableError: if the store failed.
         """
-        seen = self._look(user_digest, deadline=lambda: monotonic() + self._step_seconds)
+        seen = self._look_twice(user_digest, deadline=lambda: monotonic() + self._step_seconds)
         left, infos = MOST_LOOKED_INTO, []
         for one, *_rest in self._sessions(_marked(seen.live, seen.leads)):
             if one.record is not None and one.is_reachable:
@@ -200,18 +200,9 @@ class UserSessions:
     def _counted(self, user_digest: bytes, mine: str, replaced: Iterable[str], deadline: float) -> list[_Live]:
         """Return the sessions, but for those that are replaced.
 
-        Looks again where one has just gone on under an id that was not in the index yet, or not stored.
-
         :param mine: the handle of the session that begins: it is there, however many members are before it.
         """
-        ahead: set[str] = set()
-        while True:
-            seen = self._look(user_digest, deadline=lambda: deadline)
-            # An id may have been stored behind the look at it, and before that at the one that it replaced.
-            before, ahead = ahead, set(seen.leads.values()) - (seen.handles - seen.absent)
-            # What is ahead at two looks has gone: its record has ended long ago.
-            if ahead <= before:
-                break
+        seen = self._look_twice(user_digest, deadline=lambda: deadline)
         live = seen.live if mine in seen.handles else [*seen.live, *self._one(mine, deadline)]
         ending = _with_what_follows(replaced, seen.leads)
         return [one for one in _marked(live, seen.leads) if one.member.handle not in ending]
@@ -241,6 +232,17 @@ class UserSessions:
                 else:
                     session.append(one)
         return sorted(sessions, key=lambda group: group[0].member.born, reverse=True)
+
+    def _look_twice(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
+        """Look at a user's sessions, and again where one has just gone on under an id that was not in the index yet."""
+        ahead: set[str] = set()
+        while True:
+            seen = self._look(user_digest, deadline=deadline)
+            # An id may have been stored behind the look at it, and before that at the one that it replaced.
+            before, ahead = ahead, set(seen.leads.values()) - (seen.handles - seen.absent)
+            # What is ahead at two looks has gone: its record has ended long ago.
+            if ahead <= before:
+                return seen
 
     def _look(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
         seen = _Seen([], set(), set(), {})

@@ -348,6 +348,7 @@ class TestInstallation:
         [
             ({"NAME": "__Host-s"}, "SECURE"),
             ({"NAME": "__Secure-s"}, "SECURE"),
+            ({"NAME": "__host-s"}, "SECURE"),
             ({"NAME": "__Host-s", "SECURE": True, "DOMAIN": "example.org"}, "DOMAIN"),
             ({"NAME": "__Host-s", "SECURE": True, "PATH": "/shop"}, "PATH"),
             ({"SAMESITE": "None"}, "SECURE"),

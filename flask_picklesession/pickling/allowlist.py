@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from pathlib import PurePath
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from ..exceptions import RegistrationError
-from .entries import DOUBLED, HASHED, MOST_TYPES, UNGUARDED, Kind, restorer_entry
-from .names import FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
+from .entries import COPIES, DOUBLED, HASHED, MOST_TYPES, UNGUARDED, Kind, restorer_entry
+from .names import FIELDS_SUFFIX, FLAT_SUFFIX, MARKER, NAME, STATE_SUFFIX, Token, token_for, written_name
 from .records import AddFields, KeptFields, Shape, Trial, has_cached_properties, is_named_tuple, is_pydantic, shape_of
 from .restorers import CONTAINERS, DEFAULTS, Restorer, restore_text, sealed
 
@@ -42,7 +43,14 @@ _MOVED = {"pathlib._local": "pathlib"}
 
 def type_name(cls: type) -> str:
     """Return a type's name, as ``module:QualName``; that of a default type is the same in all versions of Python."""
-    return f"{_MOVED.get(cls.__module__, cls.__module__)}:{cls.__qualname__}"
+    try:
+        module, name = cls.__module__, cls.__qualname__
+    except Exception:
+        module = None
+    if type(module) is not str or type(name) is not str:
+        # A metaclass may have properties of these names.
+        return "?:<a class that hides its name>"
+    return f"{_MOVED.get(module, module)}:{name}"
 
 
 class Allowed(NamedTuple):
@@ -279,7 +287,10 @@ class AllowList:
             name + suffix
             for allowed in self._by_class.values()
             for name in (allowed.name, *allowed.aliases)
-            for suffix, _kind, _restorer in allowed.restorers
+            for suffix in (
+                *(suffix for suffix, _kind, _restorer in allowed.restorers),
+                *((FIELDS_SUFFIX,) if allowed.add_fields is not None else ()),
+            )
         )
 
     def entries(self) -> dict[bytes, int]:
@@ -318,7 +329,8 @@ def _flags_of(cls: Any) -> int:
     is_doubled = issubclass(cls, deque | Counter) or (is_pydantic(cls) and has_cached_properties(cls))
     # As it is for all containers and dataclasses, but not where the repr formats what is in it, or makes a dict of it.
     is_unguarded = issubclass(cls, Counter) or is_named_tuple(cls) or is_pydantic(cls)
-    return HASHED * is_hashed | DOUBLED * is_doubled | UNGUARDED * is_unguarded
+    copies = (issubclass(cls, str | PurePath) and cls is not _Text) or _is_numpy_array(cls)
+    return HASHED * is_hashed | DOUBLED * is_doubled | UNGUARDED * is_unguarded | COPIES * copies
 
 
 def _written_names(allowed: Allowed) -> Iterable[tuple[bytes, Kind, Restorer]]:

@@ -60,18 +60,23 @@ class Kind(IntEnum):
 
 
 #: In the number of a restorer: whether the hash of what it restores looks at what that holds, whether comparing two
-#: looks at what differs twice, and whether showing one goes on where it is within itself.
-HASHED, DOUBLED, UNGUARDED = 1, 2, 4
+#: looks at what differs twice, whether showing one goes on where it is within itself, and whether it copies the text or
+#: bytes that it is restored from.
+HASHED, DOUBLED, UNGUARDED, COPIES = 1, 2, 4, 8
 
 #: Where in the number of a restorer stands how many items what it restores counts for beside those in the bytes: fields
 #: that are filled in by default, if they were not stored, and a hash that is slow. And the most that can stand there.
-EXTRA_SHIFT, MOST_EXTRA = 3, 1023
-_NUMBER_SHIFT = 13
+EXTRA_SHIFT, MOST_EXTRA = 4, 1023
+_NUMBER_SHIFT = 14
 
 #: Bits of a restorer's number, of what stands below it, and the types that may have one: it is told from ``special``,
 #: however small the limits are.
 _NUMBER_BITS = 29
 MOST_TYPES = 1 << (_NUMBER_BITS - _NUMBER_SHIFT - INDEX_SHIFT)
+
+#: Items that what copies its text may copy for each object of a value, beside those of all its bytes once: the pickler
+#: writes such a text for each. By reference, 16 KB took 32 MiB, and a session of them half a gigabyte.
+COPIED_PER_OBJECT = 4
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
 WEIGHT = 10

@@ -113,7 +113,8 @@ class Graph:
         The pickler writes a copy, behind the record.
         """
         content = self._first.get(state, state)
-        if 0 <= content < record and self._is_container(content):
+        # A tuple that many records are filled in with would be gone through for each.
+        if 0 <= state < record or (0 <= content < record and self._is_container(content)):
             raise PayloadError("a record filled in with what was there before it")
 
     def _is_container(self, node: int) -> bool:

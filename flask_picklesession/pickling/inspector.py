@@ -15,14 +15,15 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .names import LONGEST_NAME, MARKER, STATE_SUFFIX, read_name, shown_name
+from .names import FIELDS_SUFFIX, LONGEST_NAME, MARKER, STATE_SUFFIX, read_name, shown_name
 
-#: Opcodes that are read of one pickle, levels and lines that are shown of it.
-MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 100_000, 60, 5_000
+#: Opcodes that are read of one pickle, more than a payload of the default size has bytes; levels and lines that are
+#: shown of it.
+MAX_OPCODES, MAX_SHOWN_DEPTH, MAX_LINES = 300_000, 60, 5_000
 
-#: Parts that all values of one pickle hold together. Each takes an opcode, but for the arguments of what is restored:
-#: one long tuple of them can be referred to again and again.
-MAX_PARTS = 2 * MAX_OPCODES
+#: Parts that all records and restored values of one payload hold together: one long tuple of them can be referred to
+#: again and again.
+MAX_PARTS = 200_000
 
 #: Characters of a name that are looked at.
 MAX_NAME = 2 * LONGEST_NAME
@@ -70,9 +71,11 @@ def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) ->
     """Return the tree of a session: a dict whose values are segments, each read in turn.
 
     :param payload: the bytes, whoever wrote them.
-    :param allowed: what :meth:`.allowlist.AllowList.forms` returns, to mark what is not among that; ``None``: none.
+    :param allowed: what :meth:`.allowlist.AllowList.forms` returns, to mark what is not among that; ``None``: none, and
+        what looks like the names of fields is shown as such.
     """
-    root = inspect_value(payload, allowed=allowed)
+    machine = _Machine(allowed)
+    root = _inspect(payload, machine)
     if root.kind == "dict":
         # In a payload a value that is no scalar stands as the bytes of its segment.
         found: dict[int, Node] = {}
@@ -80,7 +83,9 @@ def inspect_payload(payload: bytes, *, allowed: Container[str] | None = None) ->
             if child.kind == "bytes":
                 # Once, however many keys refer to it.
                 if id(child) not in found:
-                    found[id(child)] = inspect_value(child.value, allowed=allowed)
+                    # What all values of a payload hold is bounded together.
+                    machine = _Machine(allowed, machine.parts)
+                    found[id(child)] = _inspect(child.value, machine)
                 root.children[position] = (label, found[id(child)])
     return root
 
@@ -91,7 +96,10 @@ def inspect_value(segment: bytes, *, allowed: Container[str] | None = None) -> N
     :param segment: the bytes, whoever wrote them.
     :param allowed: as in :func:`inspect_payload`.
     """
-    machine = _Machine(allowed)
+    return _inspect(segment, _Machine(allowed))
+
+
+def _inspect(segment: bytes, machine: _Machine) -> Node:
     position = 0
     try:
         for count, (opcode, argument, found) in enumerate(pickletools.genops(segment)):
@@ -129,7 +137,7 @@ def _hidden(refused: list[Node], root: Node) -> list[Node]:
 class _Machine:
     """Reads opcodes, and keeps nodes where a pickle's reader keeps values."""
 
-    def __init__(self, allowed: Container[str] | None) -> None:
+    def __init__(self, allowed: Container[str] | None, parts: int = 0) -> None:
         self._allowed = allowed
         self._memo: dict[int, Node] = {}
         self._marks: list[int] = []
@@ -139,7 +147,7 @@ class _Machine:
         #: What would be refused, wherever it went.
         self.refused: list[Node] = []
         #: How many parts were given to values that are restored.
-        self.parts = 0
+        self.parts = parts
 
     def step(self, name: str, argument: Any, position: int) -> None:
         """Read one opcode."""
@@ -247,12 +255,16 @@ class _Machine:
         if function.kind == "name" and function.value == STATE_SUFFIX and len(arguments.children) == 2:
             # The setter of a record, with the record that stands below: fills it in. Our pickler pops what it returns.
             (_, record), (_, state) = arguments.children
-            record.children = self._counted(_fields(state))
+            record.children = self._counted(_fields(state, self._has_fields(function)))
             self._push(Node("name", type_name=function.type_name))
             return
         restored = Node("restored", type_name=function.type_name, refused=function.refused)
-        restored.children.extend(self._counted(_fields(arguments)))
+        restored.children.extend(self._counted(_fields(arguments, self._has_fields(function))))
         self._push(restored, function.start)
+
+    def _has_fields(self, name: Node) -> bool:
+        """Tell whether what a name restores is a record: of others the first argument may be a value."""
+        return self._allowed is None or f"{name.type_name}{FIELDS_SUFFIX}" in self._allowed
 
     def _counted(self, fields: _Parts) -> _Parts:
         self.parts += len(fields)
@@ -292,9 +304,9 @@ def _name_in(node: Node) -> str:
     return node.value if isinstance(node.value, str) else "?"
 
 
-def _fields(state: Node) -> _Parts:
+def _fields(state: Node, has_names: bool) -> _Parts:
     """Return a record's fields by name, where its first part holds the names."""
-    if state.children and state.children[0][1].kind == "tuple":
+    if has_names and state.children and state.children[0][1].kind == "tuple":
         named, values = state.children[0][1].children, state.children[1:]
         # As many, first: the names of a thousand records may be one long tuple.
         if len(named) == len(values) and all(isinstance(name.value, str) for _label, name in named):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, NoReturn
 
+from ..exceptions import RegistrationError
+
 #: What stands before each name in a segment: this module, where the pickler looks for the token that it writes.
 MARKER = __name__
 
@@ -26,6 +28,9 @@ STATE_SUFFIX = "#state"
 
 #: Ends the name of the restorer that builds a record at once, of its fields.
 FLAT_SUFFIX = "#flat"
+
+#: Ends what tells, beside the names that are allowed, that a class is stored with the names of its fields.
+FIELDS_SUFFIX = "#fields"
 
 # The pickler reads a dot in a name as attribute access.
 _DOT, _DOT_WRITTEN = ".", "/"
@@ -49,7 +54,11 @@ def token_for(name: str) -> Token:
     # An object of its own, and no setattr, which would intern it: were it the same object as an equal str of a user,
     # the pickler would write a reference to that one instead of the name.
     written = written_name(name).decode("ascii")
-    return globals().setdefault(written, Token(written))  # type: ignore[no-any-return]  # only tokens have such names
+    token = globals().setdefault(written, Token(written))
+    if type(token) is not Token:
+        # It is looked up beside what this module has of its own.
+        raise RegistrationError(f"{name!r} cannot be a name: it stands for something else here. Take another one")
+    return token
 
 
 def written_name(name: str) -> bytes:

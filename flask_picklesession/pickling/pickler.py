@@ -42,7 +42,8 @@ class ValuePickler(pickle.Pickler):
         self._kept: KeptFields | None = None
         #: What must be tried of the last value, for the riskiest that it held.
         self.trial = Trial.NONE
-        self._set_reducer(_quick_reducer(allowed, self._reduce_other))
+        self._quick_reducer = _quick_reducer(allowed, self._reduce_other)
+        self._set_reducer(self._quick_reducer)
 
     def _set_reducer(self, reducer: Callable[[Any], Reduction]) -> None:
         # The C pickler calls it for each value that is not of an exact built-in type. A function on the instance: as a
@@ -89,7 +90,7 @@ class ValuePickler(pickle.Pickler):
         finally:
             if kept:
                 self._kept = None
-                self._set_reducer(_quick_reducer(self._allowed, self._reduce_other))
+                self._set_reducer(self._quick_reducer)
             self.clear_memo()
 
 
@@ -106,6 +107,9 @@ def _quick_reducer(allowed: dict[type, Allowed], other: Callable[[Any], Reductio
             return found(value)
         except Refused as error:
             raise RefusedValue(value, str(error)) from None
+        except Exception as error:
+            # Such as a Fraction of numpy's ints, which is none to the standard library either.
+            raise RefusedValue(value, f"could not be taken apart ({type(error).__name__})") from None
 
     return reducer_override
 

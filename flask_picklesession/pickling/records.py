@@ -39,19 +39,32 @@ _CACHED_HASH = "_attrs_cached_hash"
 Reduced = tuple[tuple[Any, ...], Any]
 
 
+#: Such fields that are kept in one request: a value may name the same ones for thousands of records.
+MOST_KEPT = 50_000
+
+
 class KeptFields:
     """Fields that a newer version of a class has stored and this one does not know, beside their instances.
 
     Lives as long as the request that loaded them: the instances are held, so that their identities stay theirs.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_count", "_fields", "has_gained")
 
     def __init__(self) -> None:
         self._fields: dict[int, tuple[object, dict[str, Any]]] = {}
+        self._count = 0
+        #: Whether a record was built with a default for what was not stored: the next time it may be another one.
+        self.has_gained = False
 
     def keep(self, instance: object, fields: dict[str, Any]) -> None:
-        """Keep fields beside an instance."""
+        """Keep fields beside an instance.
+
+        :raises ValueError: if there are too many.
+        """
+        self._count += len(fields)
+        if self._count > MOST_KEPT:
+            raise ValueError("more fields that are not known here than are kept")
         self._fields[id(instance)] = (instance, fields)
 
     def __bool__(self) -> bool:
@@ -169,13 +182,14 @@ def _flag_shape(cls: type[enum.Flag]) -> Shape:
     """By value within the members' bits: each other value makes a pseudo-member that is kept for ever."""
     mask = 0
     for member in cls.__members__.values():
-        mask |= member.value
+        mask |= member._value_
 
     def flat(flags: enum.Flag) -> tuple[Any, ...]:
-        if flags.value & ~mask or flags.value < 0:
+        value = flags._value_
+        if value & ~mask or value < 0:
             raise Refused("has bits that no member has, or all that there are")
         # A member's value may be a bool, or an IntEnum's.
-        return (int(flags.value),)
+        return (int(value),)
 
     seen: set[int] = set()
 
@@ -204,14 +218,16 @@ def is_named_tuple(cls: type) -> bool:
 def _named_tuple_shape(cls: Any) -> Shape:
     names: tuple[str, ...] = tuple(cls._fields)
     known = frozenset(names)
+    has_dict = cls.__dictoffset__ != 0
     defaults: dict[str, Any] = dict(cls._field_defaults)
 
     def flat(value: Any) -> tuple[Any, ...]:
-        if getattr(value, "__dict__", None):
+        if has_dict and object.__getattribute__(value, "__dict__"):
             raise Refused("has attributes of its own")
-        if len(value) != len(names):
+        # Not what the class has of its own for that.
+        if tuple.__len__(value) != len(names):
             raise Refused(f"has not {len(names)} fields")
-        return (names, *value)
+        return (names, *tuple.__iter__(value))
 
     def make(stored: tuple[str, ...], *values: Any) -> Any:
         if stored == names and len(values) == len(names):
@@ -225,10 +241,12 @@ def _named_tuple_shape(cls: Any) -> Shape:
 
 
 def _or_default(cls: type, found: dict[str, Any], name: str, defaults: dict[str, Any]) -> Any:
-    value = found.get(name, defaults.get(name, _ABSENT))
-    if value is _ABSENT:
+    if name in found:
+        return found[name]
+    if name not in defaults:
         raise _missing(cls, name)
-    return value
+    _note_gain()
+    return defaults[name]
 
 
 # -- classes with fields: dataclasses, attrs, plain classes with declared fields
@@ -298,7 +316,9 @@ def _declared(cls: Any, fields: Iterable[str] | None) -> _Fields:
         factories = {
             field.name: field.default_factory for field in found if field.default_factory is not dataclasses.MISSING
         }
-        parameters: Any = vars(cls)["__dataclass_params__"]
+        # A subclass that is none itself has those of its base.
+        dataclass: Any = cls
+        parameters = dataclass.__dataclass_params__
         return _fields(cls, [field.name for field in found], constants, factories, is_frozen=parameters.frozen)
     if hasattr(cls, "__attrs_attrs__"):
         return _attrs_fields(cls)
@@ -356,6 +376,7 @@ class _Reader:
 
     def __init__(self, cls: type, declared: _Fields) -> None:
         self._cls = cls
+        self._has_dict = cls.__dictoffset__ != 0
         self._names = names = declared.names
         self._known = frozenset(names)
         self._defaults = declared.defaults
@@ -391,7 +412,8 @@ class _Reader:
 
         :raises Refused: if the instance has attributes that the class does not declare.
         """
-        attributes = getattr(instance, "__dict__", _NOTHING)
+        # Not getattr: where there is none, that asks the class's own __getattr__.
+        attributes = object.__getattribute__(instance, "__dict__") if self._has_dict else _NOTHING
         # The common case: just the declared fields are there, in whatever order.
         if self._get is not None and len(attributes) == self._count:
             try:
@@ -426,6 +448,7 @@ class _Reader:
             found, unknown = _by_name(stored, values, self._known)
             for name in self._names:
                 if name not in found and name in self._defaults:
+                    _note_gain()
                     found[name] = self._defaults[name]()
             _keep(instance, unknown)
         if self._caches_hash:
@@ -476,6 +499,12 @@ def _by_name(
     return found, unknown
 
 
+def _note_gain() -> None:
+    kept = kept_fields.get()
+    if kept is not None:
+        kept.has_gained = True
+
+
 def _keep(instance: object, unknown: dict[str, Any]) -> None:
     kept = kept_fields.get()
     if unknown and kept is not None:
@@ -504,13 +533,28 @@ def is_pydantic(cls: type) -> bool:
 
 def has_cached_properties(cls: type) -> bool:
     """Tell whether a class computes attributes that then stand beside its fields."""
-    return any(isinstance(found, cached_property) for base in cls.__mro__ for found in vars(base).values())
+    return any(_is_cached(found) for base in cls.__mro__ for found in vars(base).values())
+
+
+def _is_cached(found: object) -> bool:
+    # pydantic keeps its own kind of property around it.
+    return isinstance(getattr(found, "wrapped", found), cached_property)
 
 
 def _pydantic_shape(cls: Any) -> Shape:
     """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
     names = frozenset(cls.model_fields)
     defaults = _pydantic_defaults(cls)
+    left_behind = {name for base in cls.__mro__ for name, found in vars(base).items() if _is_cached(found)}
+    # A RootModel has none of these.
+    empty = {
+        name: is_there
+        for name, is_there in (
+            ("__pydantic_extra__", cls.model_config.get("extra") == "allow"),
+            ("__pydantic_private__", bool(cls.__private_attributes__)),
+        )
+        if isinstance(inspect.getattr_static(cls, name, None), MemberDescriptorType)
+    }
 
     def state(model: Any) -> Any:
         if model.__pydantic_extra__:
@@ -518,6 +562,8 @@ def _pydantic_shape(cls: Any) -> Shape:
         if model.__pydantic_private__:
             raise Refused("has private attributes")
         values = {name: value for name, value in model.__dict__.items() if name in names}
+        for name in model.__dict__.keys() - values.keys() - left_behind:
+            raise Refused(f"has the attribute {name!r}, which its class does not declare as a field")
         return values, sorted(names & model.__pydantic_fields_set__)
 
     def make() -> Any:
@@ -535,7 +581,8 @@ def _pydantic_shape(cls: Any) -> Shape:
         found = {name: value for name, value in values.items() if name in names}
         for name, default in defaults.items():
             if name not in found:
-                found[name] = default()
+                _note_gain()
+                found[name] = default(found)
         are_set = frozenset(fields_set)
         # Each with whether it was set.
         _keep(model, {name: (value, name in are_set) for name, value in values.items() if name not in names})
@@ -544,8 +591,8 @@ def _pydantic_shape(cls: Any) -> Shape:
         # Made for this one only. Referred to again and again, they would be gone through as often.
         values.clear()
         fields_set.clear()
-        object.__setattr__(model, "__pydantic_extra__", {} if cls.model_config.get("extra") == "allow" else None)
-        object.__setattr__(model, "__pydantic_private__", {} if cls.__private_attributes__ else None)
+        for name, is_there in empty.items():
+            object.__setattr__(model, name, {} if is_there else None)
 
     def add_fields(stored: Any, fields: dict[str, Any]) -> tuple[Any, ...]:
         values, fields_set = stored
@@ -556,19 +603,25 @@ def _pydantic_shape(cls: Any) -> Shape:
     return Shape(None, make, state, fill, is_risky=True, add_fields=add_fields, extra=weight)
 
 
-def _pydantic_defaults(cls: Any) -> dict[str, Callable[[], Any]]:
-    """Return what makes the defaults of a model's fields."""
-    defaults: dict[str, Callable[[], Any]] = {}
+def _pydantic_defaults(cls: Any) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Return what makes the defaults of a model's fields, of the other fields."""
+    defaults: dict[str, Callable[[dict[str, Any]], Any]] = {}
     for name, field in cls.model_fields.items():
         if field.is_required():
             continue
-        if field.default_factory is None or getattr(field, "default_factory_takes_validated_data", False):
-            # A copy. For what wants the other fields, it raises.
-            defaults[name] = partial(field.get_default, call_default_factory=True)
+        if field.default_factory is None:
+            # A copy.
+            defaults[name] = _without_fields(partial(field.get_default, call_default_factory=False))
+        elif getattr(field, "default_factory_takes_validated_data", False):
+            defaults[name] = field.default_factory
         else:
             # get_default would look at its signature each time, for fifty microseconds.
-            defaults[name] = field.default_factory
+            defaults[name] = _without_fields(field.default_factory)
     return defaults
+
+
+def _without_fields(make: Callable[[], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda _fields: make()
 
 
 # -- subclasses of dict, list and str

@@ -16,9 +16,10 @@ from fractions import Fraction
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pickle import PicklingError
 from typing import Any, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from markupsafe import Markup
 
@@ -300,23 +301,31 @@ def _reduce_zone(value: ZoneInfo) -> tuple[Any, ...]:
 
 def _is_known(zone: ZoneInfo) -> bool:
     """Tell whether a zone can be had by its key: one that was read from a file can have any, or none."""
-    return type(zone.key) is str and _is_zone(zone.key)
+    if type(zone.key) is not str or not _is_zone(zone.key):
+        return False
+    try:
+        reduced: Any = zone.__reduce__()
+        _key, is_from_cache = reduced[1]
+    except PicklingError:
+        return False
+    # Zones are compared by identity.
+    return bool(is_from_cache)
 
 
 # Asked for each datetime.
 @lru_cache(MAX_ZONES)
 def _is_zone(key: str) -> bool:
-    if not ZONE_KEY.match(key) or key.startswith(_OTHER_ZONES):
-        return False
-    try:
-        _zone(key)
-    except (LookupError, ValueError, OSError):
-        return False
-    return True
+    return ZONE_KEY.match(key) is not None and key in _zones()
 
 
-# Where Debian's database has all zones once more, and once more with leap seconds.
-_OTHER_ZONES = ("posix/", "right/")
+@lru_cache(1)
+def _zones() -> frozenset[str]:
+    """Return the keys of all zones of the database.
+
+    For others, zoneinfo imports a package of the tzdata distribution that the key names. Takes some hundredths of a
+    second, once.
+    """
+    return frozenset(available_timezones())
 
 
 # zoneinfo itself holds on to eight: with nine, each is read from its file again, for 70 microseconds.
@@ -328,7 +337,7 @@ def _zone(key: str) -> ZoneInfo:
 def _restore_zone(key: str) -> ZoneInfo:
     # ZoneInfo pickles itself as getattr(ZoneInfo, "_unpickle"): to allow that is to allow everything.
     _of(str, key)
-    _require(ZONE_KEY.match(key) is not None and not key.startswith(_OTHER_ZONES))
+    _require(ZONE_KEY.match(key) is not None and key in _zones())
     return _zone(key)
 
 
@@ -381,14 +390,18 @@ def _address(cls: Any, size: int) -> tuple[Callable[[Any], tuple[Any, ...]], Cal
 
 
 def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]:
+    def _is_odd(text: str) -> bool:
+        # In Python 3.11 PureWindowsPath("./c:foo") is written as what begins with a drive, and ("//host/", "share") as
+        # one root.
+        return cls is PureWindowsPath and (":" in text or text.startswith("\\"))
+
     def reduce(value: PurePath) -> tuple[Any, ...]:
         text = str(value)
         if len(text) > MAX_PATH:
             raise Refused(f"has more than {MAX_PATH} characters")
         if _separators(text) >= MAX_PATH_PARTS:
             raise Refused(f"has more than {MAX_PATH_PARTS} parts")
-        # PureWindowsPath("./c:foo") is written as what begins with a drive, and ("//server/", "share") as one root.
-        if cls is PureWindowsPath and (":" in text or text.startswith("\\")) and cls(text) != value:
+        if _is_odd(text) and cls(text) != value:
             raise Refused("is not what its text says")
         return (text,)
 
@@ -396,6 +409,9 @@ def _path(cls: type[PurePath]) -> tuple[Callable[[Any], tuple[Any, ...]], Callab
         _of(str, text)
         _require(len(text) <= MAX_PATH and _separators(text) < MAX_PATH_PARTS)
         path = cls(text)
+        if _is_odd(text):
+            # Another version of Python may have written it.
+            _require(str(path) == text)
         if len(text) > _NEARLY * MAX_PATH:
             _require(len(str(path)) <= MAX_PATH)
         return path

@@ -188,7 +188,9 @@ class PickleSerializer:
             )
         payload = dump_scalars(dict(values))
         if len(payload) > self._limits.max_size:
-            largest = max(values, key=lambda key: _size(values[key]))
+            largest = max(values, key=lambda key: _size(values[key]), default=None)
+            if largest is None:
+                raise self._limit_exceeded("max_size", values, "session", len(payload))
             raise LimitExceededError(
                 f"session[{largest!r}]",
                 f"takes {_size(values[largest])} bytes, the whole session {len(payload)}; "
@@ -210,7 +212,12 @@ class PickleSerializer:
         return values
 
     def same_value(
-        self, value: Any, stored: Stored, path: str = "value", kept: KeptFields | None = None
+        self,
+        value: Any,
+        stored: Stored,
+        path: str = "value",
+        kept: KeptFields | None = None,
+        as_built: bytes | None = None,
     ) -> Stored | None:
         """Tell whether a value, which is not ``None``, is still what was stored.
 
@@ -220,6 +227,8 @@ class PickleSerializer:
         Where neither the value nor what was stored can be stored any more, whoever planted it, the request did not
         change it: to read such a value is no error.
 
+        :param as_built: what was written for this value when it was built, where that may differ each time: with fields
+            that were not stored, and got their defaults.
         :return: ``None`` if it is, otherwise what stands for it now.
         :raises RefusedError: if it cannot be stored any more.
         """
@@ -227,12 +236,12 @@ class PickleSerializer:
             return None if _is_same_scalar(value, stored) else self.dump_value(value, path, kept)
         try:
             segment, trial = self._write(value, kept)
-            if segment == stored or self._rewritten(stored) == segment:
+            if segment == stored or segment == (self._rewritten(stored) if as_built is None else as_built):
                 return None
             self._verify(segment, trial)
         except Exception:
             # A planted value may fail with whatever code of the application raises. No path is looked for yet.
-            if not self._can_be_stored(stored):
+            if as_built is None and not self._can_be_stored(stored):
                 return None
             return self.dump_value(value, path, kept)
         return segment
@@ -257,6 +266,32 @@ class PickleSerializer:
         except Exception:
             return False
         return True
+
+    def as_built(self, value: object, kept: KeptFields) -> bytes | None:
+        """Return what is written for a value that was just built, where it has gained fields since it was stored.
+
+        :param kept: of this value's building.
+        :raises PayloadError: if it cannot be stored any more: what a request changes in it would be lost.
+        """
+        if not kept.has_gained:
+            return None
+        kept.has_gained = False
+        name = None
+        try:
+            segment, trial = self._write(value, kept)
+            self._verify(segment, trial)
+        except RefusedValue as refusal:
+            name, reason = type_name(type(refusal.value)), refusal.reason or "is not on the allow-list"
+        except PayloadError as error:
+            reason = error.reason
+        except Exception as error:
+            # A planted value may fail with whatever code of the application raises.
+            reason = type(error).__name__
+        else:
+            return segment
+        raise PayloadError(
+            f"with the fields that it has gained it cannot be stored again: {name or 'it'} {reason}", type_name=name
+        )
 
     def written(self, value: object, kept: KeptFields | None = None) -> bytes:
         """Return what is written for a value, not verified: to tell values apart, not to store them.
@@ -391,21 +426,29 @@ def _refused(refusal: RefusedValue, root: object, path: str) -> TypeRefusedError
 
 
 def _describe(value: Any) -> tuple[str, str]:
-    """Return what a refused value is, and what to do about it."""
+    """Return what a refused value is, and what to do about it.
+
+    Asks its class only, and that in ways in which it has no say: a proxy, and much else, runs code for each question.
+    """
     cls = type(value)
     name = type_name(cls)
-    if isinstance(value, type):
+    if issubclass(cls, type):
         return f"is the class {type_name(value)}, not an instance", "Store a str that names it"
-    if cls.__module__ in ("builtins", "types", "_thread", "_io", "threading", "_asyncio"):
+    module, _, qualified = name.partition(":")
+    if module in _NEVER_STORED:
         return f"is a {name}, which cannot be stored", "Store plain data, and make it from that when it is needed"
-    if hasattr(value, "_sa_instance_state") or hasattr(cls, "_meta"):
+    if any(not _OF_DATABASES.isdisjoint(vars(base)) for base in type.mro(cls)):
         return f"is a {name}, an object of a database session", "Store its primary key, and load it when it is needed"
-    if cls.__name__ == "LazyString" or cls.__name__ == "LazyProxy":
-        return f"is a {name}", f"Store str(...) of it, or allow.convert({cls.__qualname__}, str)"
-    return (
-        f"is a {name}, which is not on the allow-list",
-        f'Allow it: allow({cls.__qualname__}), or PICKLESESSION_ALLOW = [..., "{name}"]',
-    )
+    if qualified in ("LazyString", "LazyProxy"):
+        return f"is a {name}", f"Store str(...) of it, or allow.convert({qualified}, str)"
+    by_name = "" if "<" in name else f', or PICKLESESSION_ALLOW = [..., "{name}"]'
+    return f"is a {name}, which is not on the allow-list", f"Allow it: allow({qualified}){by_name}"
+
+
+_NEVER_STORED = frozenset({"builtins", "types", "_thread", "_io", "threading", "_asyncio"})
+
+# What SQLAlchemy and Django put in each model's class.
+_OF_DATABASES = frozenset({"_sa_class_manager", "_meta"})
 
 
 def _not_restorable(value: object, path: str, error: PayloadError) -> TypeRefusedError:

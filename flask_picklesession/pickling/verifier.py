@@ -26,6 +26,8 @@ from collections.abc import Callable, Mapping
 from ..exceptions import PayloadError
 from .cycles import check_cycles
 from .entries import (
+    COPIED_PER_OBJECT,
+    COPIES,
     DOUBLED,
     EXTRA_SHIFT,
     FLOAT,
@@ -64,6 +66,9 @@ _MARKER, _HEAVY, _FLAT, _VALUE, _MAKER, _SETTER = (
     int(Kind.SETTER),
 )
 
+#: Set in the entry of a restorer that copies its text.
+_COPIES = COPIES << INDEX_SHIFT
+
 #: Set in the number of a restorer of records that count as more than what stands in the bytes.
 _MORE = DOUBLED | MOST_EXTRA << EXTRA_SHIFT
 
@@ -72,11 +77,15 @@ _MARKER_LENGTH = len(_MARKER_TEXT)
 
 #: Bytes that an object takes as long as which the guarded unpickler builds, and a container with keys once more; and
 #: how many there may be of all, for each byte that a value may have, with cycles and without.
-GUARDED_OBJECT, MOST_GUARDED_IN_CYCLES, MOST_GUARDED = 11, 1, 7 / 4
+GUARDED_OBJECT, MOST_GUARDED_IN_CYCLES, MOST_GUARDED = 11, 1, 3 / 2
 
 #: Items that hashing all keys may meet, for two bytes of a value and beside that. Without shared parts there are fewer,
 #: but for long ints; the slowest take fifty nanoseconds each, and the guarded unpickler hashes each key three times.
 HASHED_PER_TWO_BYTES, SPARE_HASHED = 3, 1_000
+
+# Bytes of the shortest int that the pickler writes so: below there are opcodes for one, two and four bytes. Of no bytes
+# at all, many took twice as long as anything else.
+SHORTEST_LONG, SHORTEST_LONG4 = 5, 256
 
 # The pickler fills containers in batches of this many items.
 _BATCH = 1000
@@ -147,6 +156,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
     spent = 0
     # Objects that the memo does not hold: what is thrown away again, and what heavy restorers count for.
     uncounted = 0
+    # Of texts that are copied.
+    copied = 0
     # A key that was made of shared parts is hashed whole each time.
     odd_keys = odd_size = granted = 0
     # Ints of two bytes, which may be keys, and keys of containers that have thousands.
@@ -351,6 +362,11 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 entry += one_deep
                 if entry >= too_deep:
                     raise LimitError("max_depth")
+                if restorer & _COPIES and items:
+                    # The first argument, and the bytes of an array.
+                    copied += items[0] & size_mask
+                    if len(items) > 2:
+                        copied += items[2] & size_mask
                 if kind < _VALUE:
                     if kind == _HEAVY:
                         # To show one takes as long as that, too.
@@ -569,6 +585,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             length = data[i + 1]
             if length > max_int_bytes:
                 raise LimitError("max_int_digits")
+            if length < SHORTEST_LONG:
+                raise PayloadError("LONG1 where the pickler writes a shorter opcode")
             i += 2 + length
             push(ODD + ITEM * long_weight(length))
 
@@ -576,6 +594,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
             length = int.from_bytes(data[i + 1 : i + 5], "little")
             if length > limits.max_int_bytes:
                 raise LimitError("max_int_digits")
+            if length < SHORTEST_LONG4:
+                raise PayloadError("LONG4 where the pickler writes a shorter opcode")
             i += 5 + length
             push(ODD + ITEM * long_weight(length))
 
@@ -612,6 +632,8 @@ def _run(data: bytes, restorers: Mapping[bytes, int], limits: Limits) -> bool:
                 raise PayloadError("STOP before the end, or with more or less than one value")
             if len(memo) + uncounted > max_objects:
                 raise LimitError("max_objects")
+            if copied > ITEM * (text_weight(len(data)) + COPIED_PER_OBJECT * len(memo)):
+                raise LimitError("max_expanded")
             (entry,) = settle(stack)
             size = entry & size_mask
             # What stands in the bytes themselves counts, too.

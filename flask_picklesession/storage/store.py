@@ -397,15 +397,18 @@ class Store:
         self, storage_key: bytes, expected: bytes, record: bytes, ttl: int | None, deadline: float
     ) -> Any:
         with self._link.held(deadline) as held:
-            held.call("WATCH", storage_key)
-            if held.call("GETRANGE", storage_key, NONCE_START, NONCE_END) == expected:
+            while True:
+                held.call("WATCH", storage_key)
+                if held.call("GETRANGE", storage_key, NONCE_START, NONCE_END) != expected:
+                    held.call("UNWATCH")
+                    return held.call(*self._get(storage_key))
                 held.call("MULTI")
                 held.call("SET", storage_key, record, *(("KEEPTTL",) if ttl is None else ("EX", ttl)))
                 if held.call("EXEC") is not None:
                     return 1
-            else:
-                held.call("UNWATCH")
-            return held.call(*self._get(storage_key))
+                # Somebody has written, or has only read: that sets the time to live, which counts as a write here.
+                if monotonic() >= deadline:
+                    raise StoreUnavailableError("the deadline has passed")
 
 
 def with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:

@@ -129,7 +129,7 @@ def _check_guarded(data: bytes, value: object, serializer: PickleSerializer) -> 
         guarded = unpickle(data, serializer._guarded)
     except PayloadError as error:
         # It is asked for many keys of chosen hashes only.
-        if "collide" not in error.reason and "stands twice" not in error.reason:
+        if not any(reason in error.reason for reason in ("collide", "stands twice", "one key here")):
             raise Broken("the guarded unpickler refuses what the other takes") from None
     else:
         # The hash of what is not a number is its id: a set of these has an order of its own each time.

@@ -59,7 +59,9 @@ def small(value: int) -> bytes:
 
 
 def long(value: int) -> bytes:
-    """Push an int of any size."""
+    """Push an int of any size, as the pickler does beyond two bytes."""
+    if -(1 << 31) <= value < 1 << 31:
+        return b"J" + value.to_bytes(4, "little", signed=True)
     encoded = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     if len(encoded) < 256:
         return b"\x8a" + bytes((len(encoded),)) + encoded

@@ -252,11 +252,11 @@ class TestCost:
     def test_value_that_many_keys_refer_to_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A payload of ours never refers; a planted one may."""
         read: list[bytes] = []
-        real = inspector.inspect_value
+        real = inspector._inspect
         monkeypatch.setattr(
             inspector,
-            "inspect_value",
-            lambda data, *, allowed=None: (read.append(data), real(data, allowed=allowed))[1],
+            "_inspect",
+            lambda data, machine: (read.append(data), real(data, machine))[1],
         )
         root = inspect_payload(b"\x80\x05}\x94(" + a.text("k") + a.raw(b"\x80\x05N.") + b"K\x01h\x02" * 20 + b"u.")
 

@@ -408,11 +408,13 @@ class TestRefusal:
 
     def test_orm_instance_is_told_apart(self, serializer: PickleSerializer) -> None:
         """An object of a database session: store its key."""
-        row = FrozenHolder(1)
-        row._sa_instance_state = object()  # type: ignore[attr-defined]  # as SQLAlchemy does
+
+        class Row:
+            # As SQLAlchemy does.
+            _sa_class_manager = object()
 
         with pytest.raises(TypeRefusedError, match="primary key"):
-            serializer.dump_value(row)
+            serializer.dump_value(Row())
 
     @pytest.mark.parametrize(
         "value",
