@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask, session
 
-from flask_picklesession import AllowList, session_quarantined
+from flask_picklesession import AllowList, PickleSession, session_quarantined
+from flask_picklesession.cookie import handle_of
 
 from .conftest import MakeApp
 from .support import Browser, recorded
@@ -168,6 +169,24 @@ def test_fields_go_where_their_record_goes(workers: Any, move: Callable[[], None
     visit(0, move)
 
     assert visit(1, lambda: session["copy"]) == Added("a", 7, ["kept"])
+
+
+def test_fields_go_into_a_session_that_is_opened(make_app: MakeApp) -> None:
+    """Found by an attack: an older worker lost them where a view put a record into another session."""
+    older, newer = make_app(PICKLESESSION_ALLOW=allow(Old)), make_app(PICKLESESSION_ALLOW=allow(Added))
+    sessions, browser, other = PickleSession(older), Browser(newer), Browser(newer)
+    other.visit(lambda: session.update(n=1))
+    browser.visit(lambda: session.update(item=Added("a", 7, ["kept"])))
+    window = Browser(older)
+    window.cookie = browser.cookie
+
+    def hand_over() -> None:
+        with sessions.open(handle_of((other.cookie or "")[:43])) as opened:
+            opened["copy"] = session["item"]
+
+    window.visit(hand_over)
+
+    assert other.ask(lambda: session["copy"]) == Added("a", 7, ["kept"])
 
 
 class TestNames:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -1357,6 +1358,91 @@ def test_receiver_that_fails(
     assert len(told) == is_sent
     assert (f"a receiver of the signal {signal.name} failed" in caplog.text) is is_sent
     assert content(browser) == ({"user_id": 7} if view is regenerate else {})
+
+
+@pytest.mark.parametrize("guest", [None, "mallory"])
+def test_identity_taken_out_twice(make_app: MakeApp, guest: str | None) -> None:
+    """Found by an attack: clicked twice, "stop acting as bob" was taken for a sign-in with nothing in it."""
+    app = make_app(PICKLESESSION_IDENTITY_KEYS=("acting_as", "user_id", "guest_id"))
+    sessions, browser = PickleSession(app), Browser(app)
+    browser.visit(put(user_id="admin", acting_as="bob", cart=1))
+    window = browser.copy()
+
+    def stop() -> None:
+        session.pop("acting_as")
+        if guest is not None:
+            session["guest_id"] = guest
+
+    def twice() -> None:
+        stop()
+        browser.visit(stop)
+
+    response = window.visit(twice)
+
+    assert set_cookies(response) == []
+    assert content(browser)["user_id"] == "admin"
+    assert content(browser)["cart"] == 1
+    assert len(sessions.sessions_of("admin")) == 1
+
+
+def test_identity_taken_out_is_no_proof(make_app: MakeApp, move_clock: MoveClock) -> None:
+    """Found by an attack: whoever stopped acting as somebody else had just signed in, and its timeout began again."""
+    app = make_app(PICKLESESSION_IDENTITY_KEYS=("acting_as", "user_id"), PICKLESESSION_ABSOLUTE_TIMEOUT=3600)
+    browser = signed_in(app)
+    move_clock(3000)
+    browser.visit(put(acting_as="bob"))
+    browser.visit(lambda: (session.pop("acting_as"), "")[1])
+
+    assert browser.ask(lambda: session.fresh_within(300)) is True  # type: ignore[attr-defined]  # as bob, just now
+    move_clock(301)
+    assert browser.ask(lambda: session.fresh_within(300)) is False  # type: ignore[attr-defined]  # ours
+
+
+def test_sign_in_as_somebody_who_is_revoked_before_it_begins(app: Flask) -> None:
+    """Found by an attack: the sign-out of whoever was there before went with it."""
+    sessions, browser = PickleSession(app), signed_in(app)
+    between_index_and_record(app, lambda _store: sessions.revoke_user(8))
+
+    def switch() -> None:
+        session.clear()
+        session["user_id"] = 8
+
+    browser.visit(switch)
+
+    assert content(browser) == {}
+    assert sessions.sessions_of(7) == sessions.sessions_of(8) == []
+
+
+@pytest.mark.parametrize("view", [regenerate, lambda: str(session["user_id"])], ids=["regenerated", "renewed"])
+def test_list_while_a_session_takes_a_new_id(
+    make_app: MakeApp, move_clock: MoveClock, view: Callable[[], object]
+) -> None:
+    """Found by an attack: it was listed under neither id."""
+    app = make_app(PICKLESESSION_RENEW_EVERY=EVERY)
+    sessions, browser = PickleSession(app), signed_in(app)
+    move_clock(EVERY)
+    once(app.extensions["picklesession"].store, "load_many", lambda: browser.visit(view))
+
+    assert len(sessions.sessions_of(7)) == 1
+
+
+class Member(StrEnum):
+    ADA = "ada"
+
+
+class Shown(str):
+    def __str__(self) -> str:
+        return "shown"
+
+
+@pytest.mark.parametrize("user", ["ada", Member.ADA, Shown("ada")], ids=["str", "StrEnum", "subclass"])
+def test_user_by_a_text_of_another_class(app: Flask, user: str) -> None:
+    """Found by an attack: what str() made of it was nobody."""
+    sessions, browser = PickleSession(app), Browser(app)
+    browser.visit(put(user_id="ada"))
+
+    assert len(sessions.sessions_of(user)) == 1
+    assert sessions.revoke_user(user) == 1
 
 
 def test_atomic_change_under_an_id_that_was_just_replaced(app: Flask) -> None:

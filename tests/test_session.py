@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask, session
+from flask import Flask, copy_current_request_context, session
 
 from flask_picklesession import LimitExceededError, QuarantinedKeyError, Session, TypeRefusedError
 from flask_picklesession.cookie import handle_of
@@ -28,6 +30,40 @@ def _browser(app: Flask) -> Browser:
 def _shopper(browser: Browser) -> Browser:
     browser.visit(lambda: session.update(LOGIN))
     return browser
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_threads_of_one_request(app: Flask, shopper: Browser, write: bool) -> None:
+    """Found by an attack: all but the first that used the session found nothing, and what they wrote was lost."""
+    store = app.extensions["picklesession"].store
+    load = store.load
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.05)
+        return load(*arguments, **options)
+
+    store.load = slow
+    found: list[object] = []
+
+    def use(number: int) -> None:
+        found.append(session.get("_user_id"))
+        # All are to have the same object.
+        session["cart"].append(Decimal(number))
+        if write:
+            session[f"key {number}"] = number
+
+    def view() -> None:
+        threads = [threading.Thread(target=copy_current_request_context(use), args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    shopper.visit(view)
+
+    assert found == ["7"] * 4
+    assert shopper.ask(lambda: len(session["cart"])) == 5
+    assert shopper.ask(lambda: sum(key.startswith("key") for key in session)) == (4 if write else 0)
 
 
 class TestMapping:

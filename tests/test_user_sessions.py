@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from threading import Barrier, Thread
@@ -230,6 +231,36 @@ class TestList:
         browser.visit(put(n=1))
 
         assert len(sessions.sessions_of(7)) == 1
+
+    def test_read_within_a_transaction(self, app: Flask) -> None:
+        """Found by an attack: without scripts a page that only read, and so set the time to live, was a conflict."""
+        browser = signed_in(app)
+        window, state = browser.copy(), app.extensions["picklesession"]
+        state.store._has_scripts = False
+        held = state.settings.link.held
+
+        @contextmanager
+        def watched(deadline: float) -> Iterator[Any]:
+            with held(deadline) as connection:
+                call = connection.call
+
+                def first_read(*command: Any) -> Any:
+                    if command[0] == "MULTI":
+                        connection.call = call
+                        window.ask(lambda: dict(session))
+                    return call(*command)
+
+                connection.call = first_read
+                yield connection
+
+        state.settings.link.held = watched
+
+        def view() -> None:
+            with session.atomic() as stored:  # type: ignore[attr-defined]  # ours
+                stored["n"] = 2
+
+        assert browser.visit(view).status_code == 200
+        assert content(browser)["n"] == 2
 
     def test_without_scripts(self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
         """Where a save is a transaction, its entry in the index goes out before it."""

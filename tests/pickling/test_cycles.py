@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from itertools import pairwise
 from types import FunctionType
@@ -476,6 +476,23 @@ def test_copies_of_what_has_no_guard() -> None:
         cold().dump_value(lists(15, 1000))
 
     assert caught.value.limit == "max_objects"
+
+
+Wide = namedtuple("Wide", [f"field_{number}" for number in range(100)])
+
+
+def test_copies_of_what_holds_much() -> None:
+    """What is gone through to make them counts, too."""
+    allow = make_allow()
+    allow(Wide)
+    around: list[Any] = []
+    wide = [Wide(*[around] * 100) for _number in range(50)]
+    around += [wide[:] for _number in range(50)]
+
+    with pytest.raises(LimitExceededError) as caught:
+        PickleSerializer(allow).dump_value(around)
+
+    assert caught.value.limit == "max_expanded"
 
 
 def test_fewer_objects_where_keys_are_looked_at() -> None:
