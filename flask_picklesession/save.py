@@ -228,7 +228,7 @@ class Save:
             # Proven again, its timeouts begin again (NIST SP 800-63B-4, 5.2).
             if not self._session.is_reauthenticated:
                 record = record._replace(authenticated=inherit.authenticated, deadline=inherit.deadline)
-        elif self._loaded.record is not None and not self._names_a_user:
+        elif self._loaded.record is not None and not self._session.names_a_user:
             # A key that stood before another one was taken out: nobody has proven anything.
             before = self._loaded.record
             record = record._replace(authenticated=before.authenticated, deadline=before.deadline)
@@ -470,12 +470,6 @@ class Save:
         self._session.replacement = new.session_id
         self._session.is_replacement_permanent = self._session.permanent
 
-    @property
-    def _names_a_user(self) -> bool:
-        """Whether this request says who signs in. It may also have taken out a key that stood before another one."""
-        named = next((key for key in self._session.identity_keys if key in self._session), None)
-        return named is None or self._changes.touches(named)
-
     def _is_new_identity(self, base: _Standing) -> bool:
         return self._session.is_cleared or self._user_digest != base.record.user_digest
 
@@ -545,7 +539,7 @@ class Save:
 
     def _replace_gone(self, base: _Standing, new: _Standing | None, reason: EndReason | None) -> Outcome:
         """Decide what becomes of the new record where the old one was gone already."""
-        is_login = self._user_digest != ANONYMOUS and self._is_new_identity(base) and self._names_a_user
+        is_login = self._user_digest != ANONYMOUS and self._is_new_identity(base) and self._session.names_a_user
         if new is None or not is_login:
             self._abandon(new)
             return self._dropped(Drop.ENDED)

@@ -432,8 +432,10 @@ class Session(SessionMixin):
         if self.user_digest() == ANONYMOUS:
             return False
         record = self._loaded.record
-        if self._reauthenticated or record is None or record.user_digest != self.user_digest():
+        if self._reauthenticated or self._cleared or record is None:
             # In this request.
+            return True
+        if record.user_digest != self.user_digest() and self.names_a_user:
             return True
         return now_ms() - record.authenticated <= seconds * 1000
 
@@ -564,6 +566,12 @@ class Session(SessionMixin):
             return Changes(assigned, frozenset())
         gone = (self._stored.keys() | self._rebased) - self._live.keys() - self._quarantined.keys()
         return Changes(assigned, frozenset(gone))
+
+    @property
+    def names_a_user(self) -> bool:
+        """Whether this request says whose session it is. It may also take out a key that stands before another one."""
+        named = next((key for key in self._identity_keys if key in self), None)
+        return named is None or self._live[named] is not self._built.get(named, self._stored.get(named, _MISSING))
 
     def user_digest(self) -> bytes:
         """Return the digest of the identity that the session holds now."""

@@ -22,6 +22,9 @@ from .storage.store import Store
 #: that is renewed every five minutes of a month has nine thousand ids.
 MOST_PAGES = 100
 
+#: Looks at all sessions of a user, where some take new ids all the time.
+MOST_LOOKS = 4
+
 #: Bytes of payloads that are looked into for what browsers said of themselves. To read a megabyte takes a tenth of a
 #: second, and who holds the secret key can plant as many as there are members.
 MOST_LOOKED_INTO = 4 << 20
@@ -236,13 +239,14 @@ class UserSessions:
     def _look_twice(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
         """Look at a user's sessions, and again where one has just gone on under an id that was not in the index yet."""
         ahead: set[str] = set()
-        while True:
+        for _look in range(MOST_LOOKS):
             seen = self._look(user_digest, deadline=deadline)
             # An id may have been stored behind the look at it, and before that at the one that it replaced.
             before, ahead = ahead, set(seen.leads.values()) - (seen.handles - seen.absent)
             # What is ahead at two looks has gone: its record has ended long ago.
             if ahead <= before:
-                return seen
+                break
+        return seen
 
     def _look(self, user_digest: bytes, *, deadline: Callable[[], float]) -> _Seen:
         seen = _Seen([], set(), set(), {})

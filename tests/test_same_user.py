@@ -29,7 +29,7 @@ from flask_picklesession.report import Drop
 from flask_picklesession.revocation import STEP_SECONDS, Revoker
 from flask_picklesession.storage.connection import Command
 from flask_picklesession.storage.record import Record, now_ms
-from flask_picklesession.user_sessions import UserSessions
+from flask_picklesession.user_sessions import MOST_LOOKS, UserSessions
 
 from .conftest import MakeApp
 from .stepping import Stepped, SteppingLink
@@ -1413,6 +1413,54 @@ def test_sign_in_as_somebody_who_is_revoked_before_it_begins(app: Flask) -> None
 
     assert content(browser) == {}
     assert sessions.sessions_of(7) == sessions.sessions_of(8) == []
+
+
+def test_sign_in_as_somebody_who_is_revoked_behind_another_write(app: Flask) -> None:
+    """The same, where the new id was there already."""
+    sessions, browser = PickleSession(app), signed_in(app)
+    window = browser.copy()
+
+    def revoked() -> None:
+        window.visit(put(b=2))
+        sessions.revoke_user(8)
+
+    once(app.extensions["picklesession"].store, "save", revoked)
+    browser.visit(put(user_id=8))
+
+    assert content(browser) == {}
+    assert sessions.sessions_of(7) == sessions.sessions_of(8) == []
+
+
+def test_list_while_ids_change_all_the_time(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by an attack: it looked again and again, for as long as they did."""
+    sessions, browser = PickleSession(app), signed_in(app)
+    looks: list[object] = []
+    look = UserSessions._look
+
+    def change_behind(self: UserSessions, *arguments: Any, **options: Any) -> Any:
+        once(self._store, "load_many", lambda: browser.visit(regenerate))
+        looks.append(self)
+        return look(self, *arguments, **options)
+
+    monkeypatch.setattr(UserSessions, "_look", change_behind)
+    sessions.sessions_of(7)
+
+    assert 1 < len(looks) <= MOST_LOOKS
+
+
+def test_fresh_in_the_request_that_signs_in(app: Flask, move_clock: MoveClock) -> None:
+    """Found by an attack: not, where it signed in the same user; and yes, where it only took a key out."""
+    browser = signed_in(app)
+    browser.visit(put(_user_id=8))
+    move_clock(1000)
+
+    def again() -> bool:
+        session.clear()
+        session["user_id"] = 7
+        return session.fresh_within(1)  # type: ignore[attr-defined, no-any-return]  # ours
+
+    assert browser.copy().ask(lambda: (session.pop("_user_id"), session.fresh_within(1))[1]) is False  # type: ignore[attr-defined]
+    assert browser.ask(again) is True
 
 
 @pytest.mark.parametrize("view", [regenerate, lambda: str(session["user_id"])], ids=["regenerated", "renewed"])

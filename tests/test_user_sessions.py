@@ -262,6 +262,28 @@ class TestList:
         assert browser.visit(view).status_code == 200
         assert content(browser)["n"] == 2
 
+    def test_transaction_that_never_comes_through(self, make_app: MakeApp) -> None:
+        """As long as there is time; then it is an outage."""
+        app = make_app(PICKLESESSION_TIMEOUT=0.3)
+        browser = signed_in(app)
+        window, state = browser.copy(), app.extensions["picklesession"]
+        state.store._has_scripts = False
+        held = state.settings.link.held
+
+        @contextmanager
+        def watched(deadline: float) -> Iterator[Any]:
+            with held(deadline) as connection:
+                call = connection.call
+                connection.call = lambda *command: (
+                    window.ask(lambda: dict(session)) if command[0] == "MULTI" else None,
+                    call(*command),
+                )[1]
+                yield connection
+
+        state.settings.link.held = watched
+
+        assert browser.visit(put(n=2)).status_code == 503
+
     def test_without_scripts(self, app: Flask, sessions: PickleSession, raw: Redis, index_key: bytes) -> None:
         """Where a save is a transaction, its entry in the index goes out before it."""
         browser = signed_in(app)

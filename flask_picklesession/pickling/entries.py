@@ -76,7 +76,7 @@ MOST_TYPES = 1 << (_NUMBER_BITS - _NUMBER_SHIFT - INDEX_SHIFT)
 
 #: Items that what copies its text may copy for each object of a value, beside those of all its bytes once: the pickler
 #: writes such a text for each. By reference, 16 KB took 32 MiB, and a session of them half a gigabyte.
-COPIED_PER_OBJECT = 4
+COPIED_PER_OBJECT = 8
 
 #: Objects that a heavy restorer counts as: it takes as long as making so many. And items: so does showing it.
 WEIGHT = 10

@@ -60,6 +60,11 @@ class ValuePickler(pickle.Pickler):
                 reduction = allowed.reduce(value)
             except Refused as error:
                 raise RefusedValue(value, str(error)) from None
+            except Exception as error:
+                if allowed.trial and allowed.add_fields is None:
+                    # Of a reduce= that the application brings.
+                    raise
+                raise _taken_apart(value, error) from None
             self.trial = max(self.trial, allowed.trial)
             if self._kept and allowed.add_fields is not None:
                 return with_kept(reduction, self._kept, value, allowed.add_fields)
@@ -108,10 +113,14 @@ def _quick_reducer(allowed: dict[type, Allowed], other: Callable[[Any], Reductio
         except Refused as error:
             raise RefusedValue(value, str(error)) from None
         except Exception as error:
-            # Such as a Fraction of numpy's ints, which is none to the standard library either.
-            raise RefusedValue(value, f"could not be taken apart ({type(error).__name__})") from None
+            raise _taken_apart(value, error) from None
 
     return reducer_override
+
+
+def _taken_apart(value: object, error: Exception) -> RefusedValue:
+    """Return why what is not whole cannot be stored, such as a Fraction of numpy's ints."""
+    return RefusedValue(value, f"could not be taken apart ({type(error).__name__})")
 
 
 def _refuse_buffer(buffer: pickle.PickleBuffer) -> NoReturn:

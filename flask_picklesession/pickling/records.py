@@ -40,7 +40,7 @@ Reduced = tuple[tuple[Any, ...], Any]
 
 
 #: Such fields that are kept in one request: a value may name the same ones for thousands of records.
-MOST_KEPT = 50_000
+MOST_KEPT = 500_000
 
 
 class KeptFields:
@@ -533,19 +533,19 @@ def is_pydantic(cls: type) -> bool:
 
 def has_cached_properties(cls: type) -> bool:
     """Tell whether a class computes attributes that then stand beside its fields."""
-    return any(_is_cached(found) for base in cls.__mro__ for found in vars(base).values())
-
-
-def _is_cached(found: object) -> bool:
-    # pydantic keeps its own kind of property around it.
-    return isinstance(getattr(found, "wrapped", found), cached_property)
+    return any(isinstance(found, cached_property) for base in cls.__mro__ for found in vars(base).values())
 
 
 def _pydantic_shape(cls: Any) -> Shape:
     """As pydantic's own pickling: fields and the names of those that were set. Nothing is validated again."""
     names = frozenset(cls.model_fields)
     defaults = _pydantic_defaults(cls)
-    left_behind = {name for base in cls.__mro__ for name, found in vars(base).items() if _is_cached(found)}
+    slots = {
+        name: found
+        for base in cls.__mro__
+        for name, found in vars(base).items()
+        if isinstance(found, MemberDescriptorType) and not name.startswith("__pydantic_")
+    }
     # A RootModel has none of these.
     empty = {
         name: is_there
@@ -562,8 +562,13 @@ def _pydantic_shape(cls: Any) -> Shape:
         if model.__pydantic_private__:
             raise Refused("has private attributes")
         values = {name: value for name, value in model.__dict__.items() if name in names}
-        for name in model.__dict__.keys() - values.keys() - left_behind:
-            raise Refused(f"has the attribute {name!r}, which its class does not declare as a field")
+        for name in model.__dict__.keys() - values.keys():
+            # What a property of whatever kind has computed is left behind.
+            if not hasattr(type(inspect.getattr_static(cls, name, None)), "__get__"):
+                raise Refused(f"has the attribute {name!r}, which its class does not declare as a field")
+        for name, slot in slots.items():
+            if _slot_value(slot, model) is not _ABSENT:
+                raise Refused(f"has the slot {name!r}, which its class does not declare as a field")
         return values, sorted(names & model.__pydantic_fields_set__)
 
     def make() -> Any:

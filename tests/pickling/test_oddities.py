@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
-from pathlib import Path, PureWindowsPath
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ import pydantic
 import pytest
 from markupsafe import Markup
 from werkzeug.local import LocalProxy
+from werkzeug.utils import cached_property as WerkzeugCachedProperty
 
 from flask_picklesession import (
     AllowList,
@@ -145,6 +147,43 @@ def test_attribute_of_a_model_that_it_does_not_declare() -> None:
         PickleSerializer([Noted]).dump_value(model)
 
 
+def test_slot_of_a_model() -> None:
+    """The same."""
+
+    class Slotted(pydantic.BaseModel):
+        __slots__ = ("note",)
+        a: int
+
+    model = Slotted(a=1)
+    serializer = PickleSerializer([Slotted])
+    assert serializer.load_value(serializer.dump_value(model)) == model
+    object.__setattr__(model, "note", "lost")
+
+    with pytest.raises(TypeRefusedError, match="note"):
+        serializer.dump_value(model)
+
+
+def test_what_properties_of_a_model_have_computed() -> None:
+    """Left behind, whatever kind of property it is."""
+
+    class Computed(pydantic.BaseModel):
+        a: int
+
+        @cached_property
+        def b(self) -> int:
+            return self.a
+
+        @WerkzeugCachedProperty
+        def c(self) -> int:
+            return self.a
+
+    model = Computed(a=1)
+    assert model.b + model.c == 2
+    serializer = PickleSerializer([Computed])
+
+    assert vars(serializer.load_value(serializer.dump_value(model))) == {"a": 1}
+
+
 def test_root_model_gains_nothing() -> None:
     """It has no place for extra fields and private attributes."""
 
@@ -190,6 +229,29 @@ def test_fraction_of_other_ints() -> None:
         PickleSerializer().dump_value([Fraction(numpy.int64(1), numpy.int64(2))])
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_model_that_is_not_whole(kept: bool) -> None:
+    """The same, also where fields of newer workers are kept."""
+
+    class Whole(pydantic.BaseModel):
+        a: int
+
+    fields = KeptFields()
+    if kept:
+        fields.keep(object(), {"b": 1})
+
+    for value in (Whole.__new__(Whole), Fraction(numpy.int64(1), numpy.int64(2))):
+        with pytest.raises(TypeRefusedError, match="could not be taken apart"):
+            PickleSerializer([Whole]).dump_value([value], kept=fields)
+
+
+def test_long_path() -> None:
+    """Read once more as it would be written."""
+    serializer, path = PickleSerializer(), PurePosixPath("x" * 4000)
+
+    assert serializer.load_value(serializer.dump_value([path, PurePosixPath("n" * 150), PurePosixPath("n" * 150)]))
+
+
 def test_windows_path_of_another_version() -> None:
     """Python 3.12 writes the path of a file named "c:foo" so; 3.11 would read what begins with a drive."""
     data = a.segment(a.name("pathlib:PureWindowsPath"), a.text(".\\c:foo"), a.TUPLE1, a.REDUCE)
@@ -224,7 +286,7 @@ def test_text_that_is_copied_again_and_again(kind: str) -> None:
     name, arguments, place = COPIED[kind]
     allow = make_allow()
     allow(numpy.ndarray)
-    text = b"B\xd0\x07\0\0" + bytes(2000) + a.MEMOIZE if kind == "array" else a.text("x" * 250)
+    text = b"B\xd0\x07\0\0" + bytes(2000) + a.MEMOIZE if kind == "array" else a.long_text("x" * 2000)
 
     def value(count: int) -> bytes:
         again = (a.get(3) + arguments(a.get(place)) + a.REDUCE) * count
@@ -292,6 +354,27 @@ def test_default_that_is_another_one_each_time_is_no_change() -> None:
     assert changed is not None
     assert serializer.load_value(changed)[0] == value[0]
     assert serializer.as_built([], kept) is None
+
+
+class Restless:
+    """Cannot be written the second time."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def reduced(self) -> tuple[int]:
+        raise ZeroDivisionError
+
+
+def test_gain_that_fails_with_an_error_of_the_application() -> None:
+    """Planted: no error of the request."""
+    allow = AllowList()
+    allow(Restless, reduce=Restless.reduced, restore=Restless)
+    serializer, kept = PickleSerializer(allow), KeptFields()
+    kept.has_gained = True
+
+    with pytest.raises(PayloadError, match="it ZeroDivisionError"):
+        serializer.as_built(Restless(1), kept)
 
 
 @pytest.mark.parametrize("cls", [Unlisted, Gained], ids=["not on the list", "too many objects"])
