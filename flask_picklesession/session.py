@@ -278,6 +278,8 @@ class Session(SessionMixin):
         # What cannot be restored is refused here, where the stack trace shows who stored it.
         self._serializer.dump_value(value, path=_path(key), kept=self.kept)
         self._quarantined.pop(key, None)
+        # What it has gained since it was stored is assigned, too.
+        self._as_built.pop(key, None)
         self._live[key] = value
         self._is_as_loaded = False
         self._touched = True
@@ -558,7 +560,8 @@ class Session(SessionMixin):
             if stored is _MISSING or value is None:
                 assigned[key] = self._serializer.dump_value(value, path=_path(key), kept=self.kept)
                 continue
-            as_built = self._as_built.get(key) if value is self._built.get(key, _MISSING) else None
+            is_told_apart = not self._forced and value is self._built.get(key, _MISSING)
+            as_built = self._as_built.get(key) if is_told_apart else None
             changed = self._serializer.same_value(value, stored, _path(key), self.kept, as_built)
             if changed is not None:
                 assigned[key] = changed

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask, session
@@ -169,6 +170,38 @@ def test_fields_go_where_their_record_goes(workers: Any, move: Callable[[], None
     visit(0, move)
 
     assert visit(1, lambda: session["copy"]) == Added("a", 7, ["kept"])
+
+
+@dataclass
+class Tokened:
+    name: str
+    number: int = 0
+    token: UUID = field(default_factory=uuid4)
+
+
+def assigned() -> None:
+    session["item"] = session["item"]
+
+
+def put_back() -> None:
+    session["item"] = session.pop("item")
+
+
+def forced() -> None:
+    _ = session["item"]
+    session.modified = True
+
+
+@pytest.mark.parametrize("view", [assigned, put_back, forced], ids=lambda view: view.__name__)
+def test_gained_field_is_stored_where_it_is_asked_for(workers: Any, view: Callable[[], None]) -> None:
+    """Found by an attack: the next request got another one. Who only reads stores none."""
+    visit = workers(allow(Old), allow(Tokened))
+    visit(0, lambda: session.update(item=Old("a", 1)))
+    assert visit(1, lambda: session["item"].token) != visit(1, lambda: session["item"].token)
+
+    visit(1, view)
+
+    assert visit(1, lambda: session["item"].token) == visit(1, lambda: session["item"].token)
 
 
 def test_fields_go_into_a_session_that_is_opened(make_app: MakeApp) -> None:

@@ -49,13 +49,15 @@ class KeptFields:
     Lives as long as the request that loaded them: the instances are held, so that their identities stay theirs.
     """
 
-    __slots__ = ("_count", "_fields", "has_gained")
+    __slots__ = ("_count", "_fields", "gained_bytes", "has_gained")
 
     def __init__(self) -> None:
         self._fields: dict[int, tuple[object, dict[str, Any]]] = {}
         self._count = 0
         #: Whether a record was built with a default for what was not stored: the next time it may be another one.
         self.has_gained = False
+        #: Bytes that were written for such values, to tell whether they are changed.
+        self.gained_bytes = 0
 
     def keep(self, instance: object, fields: dict[str, Any]) -> None:
         """Keep fields beside an instance.

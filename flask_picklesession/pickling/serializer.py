@@ -35,6 +35,11 @@ _SMALL_INT = 1 << 62
 VERDICTS_KEPT = 8192
 
 
+#: Sizes of a session that all values which have gained fields may have together: a record of eight bytes may gain
+#: dozens.
+GAINED_SIZES = 2
+
+
 class Verdicts:
     """Remembers by digest which bytes were verified. Belongs to one serializer: to its list and limits.
 
@@ -279,6 +284,9 @@ class PickleSerializer:
         name = None
         try:
             segment, trial = self._write(value, kept)
+            kept.gained_bytes += len(segment)
+            if kept.gained_bytes > GAINED_SIZES * self._limits.max_size:
+                raise LimitError("max_size")
             self._verify(segment, trial)
         except RefusedValue as refusal:
             name, reason = type_name(type(refusal.value)), refusal.reason or "is not on the allow-list"
