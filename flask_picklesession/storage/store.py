@@ -32,6 +32,9 @@ T = TypeVar("T")
 #: Bytes of a record that are read at most, where it is not said otherwise.
 LARGEST_RECORD = LARGEST_REPLY - 1024
 
+#: Times that a transaction is tried where there are no scripts.
+MOST_TRANSACTIONS = 20
+
 _NO_RECORD = "another type of value, or one that is too large, stands in the record's place"
 
 #: Characters of a handle: SHA-256 in base64url.
@@ -397,7 +400,7 @@ class Store:
         self, storage_key: bytes, expected: bytes, record: bytes, ttl: int | None, deadline: float
     ) -> Any:
         with self._link.held(deadline) as held:
-            while True:
+            for _attempt in range(MOST_TRANSACTIONS):
                 held.call("WATCH", storage_key)
                 if held.call("GETRANGE", storage_key, NONCE_START, NONCE_END) != expected:
                     held.call("UNWATCH")
@@ -407,8 +410,7 @@ class Store:
                 if held.call("EXEC") is not None:
                     return 1
                 # Somebody has written, or has only read: that sets the time to live, which counts as a write here.
-                if monotonic() >= deadline:
-                    raise StoreUnavailableError("the deadline has passed")
+        raise StoreUnavailableError("others came between each time")
 
 
 def with_one_repeat(send: Callable[[], T], deadline: float) -> tuple[T, bool]:

@@ -486,8 +486,8 @@ def test_copies_of_what_holds_much() -> None:
     allow = make_allow()
     allow(Wide)
     around: list[Any] = []
-    wide = [Wide(*[around] * 100) for _number in range(50)]
-    around += [wide[:] for _number in range(50)]
+    wide = [Wide(*[around] * 100) for _number in range(40)]
+    around += [wide[:] for _number in range(40)]
 
     with pytest.raises(LimitExceededError) as caught:
         PickleSerializer(allow).dump_value(around)
