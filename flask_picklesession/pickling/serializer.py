@@ -283,10 +283,10 @@ class PickleSerializer:
         kept.has_gained = False
         name = None
         try:
-            segment, trial = self._write(value, kept)
-            kept.gained_bytes += len(segment)
             if kept.gained_bytes > GAINED_SIZES * self._limits.max_size:
                 raise LimitError("max_size")
+            segment, trial = self._write(value, kept)
+            kept.gained_bytes += len(segment)
             self._verify(segment, trial)
         except RefusedValue as refusal:
             name, reason = type_name(type(refusal.value)), refusal.reason or "is not on the allow-list"
