@@ -1460,7 +1460,7 @@ def test_fresh_in_the_request_that_signs_in(app: Flask, move_clock: MoveClock) -
         return session.fresh_within(1)  # type: ignore[attr-defined, no-any-return]  # ours
 
     assert browser.copy().ask(lambda: (session.pop("_user_id"), session.fresh_within(1))[1]) is False  # type: ignore[attr-defined]
-    assert browser.copy().ask(lambda: (put(_user_id=9)(), session.fresh_within(1))[1]) is True  # type: ignore[attr-defined, func-returns-value]
+    assert signed_in(app).ask(lambda: (put(user_id=9)(), session.fresh_within(1))[1]) is True  # type: ignore[attr-defined, func-returns-value]
     assert browser.ask(again) is True
 
 
