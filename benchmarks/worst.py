@@ -341,6 +341,23 @@ def many_times(key: Any, size: int) -> Callable[[int], Any]:
     return lambda count: colliding(lambda number: (*[key] * size, number), count, 2)
 
 
+def filled(data: bytes) -> bytes:
+    """Return a value that is accepted, beside as many None as are accepted with it, found by halving."""
+    accepted, refused, best = 0, DEFAULT_LIMITS.max_size - len(data), data
+    while refused - accepted > 500:
+        count = (accepted + refused) // 2
+        starts = range(0, count, DEFAULT_LIMITS.max_items - 1)
+        nones = (a.LIST + listed(a.NONE, min(DEFAULT_LIMITS.max_items - 1, count - start)) for start in starts)
+        value = a.segment(b"(", data[2:-1], *nones, a.NONE * 3, a.TUPLE)
+        try:
+            SERIALIZER.load_value(value)
+        except PayloadError:
+            refused = count
+        else:
+            accepted, best = count, value
+    return best
+
+
 def keyed_kinds() -> dict[str, bytes]:
     """Return those whose keys are looked at, of each as many as are accepted: what attacks found, mended."""
     many, few = in_their_way(BATCH - 1, 11, 0.35), in_their_way(MANY_KEYS - 1, 9, 0.35)
@@ -375,6 +392,10 @@ def keyed_kinds() -> dict[str, bytes]:
     }
     return {
         **{f"keys: {kind}": most(make) for kind, make in kinds.items()},
+        **{
+            f"keys: {kind}, and None": filled(most(kinds[kind]))
+            for kind in ("addresses in tuples of one hash", "tuples of one hash by twos", "dicts of one key")
+        },
         **{
             f"keys: {kind}, beside a cycle": most(lambda count, make=make: beside_a_cycle(make(count)))  # type: ignore[misc]
             for kind, make in kinds.items()
